@@ -181,7 +181,8 @@ def loaded(scope, amount, **gpus):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Spread(("a",), None, "node", 0), "at least 1, not 0"),
+        (lambda: Spread(("a",), None, "node", 0), "1 to 1,000,000, not 0"),
+        (lambda: Apart(("a",), 1_000_001), "1 to 1,000,000, not 1000001"),
         (lambda: Limit(("a",), most=-1), "at least 0 shards, not -1"),
         (lambda: Reserve(("a",), places=Z0), "speaks of all models"),
         (lambda: Reserve(soft=1, places=Z0), "must hold"),

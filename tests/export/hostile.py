@@ -7,6 +7,7 @@ from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.launch import Launch
 from kvplace.core.models.model import Attention, Model, Replicas
+from kvplace.core.names import wrong_in_name
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 
@@ -21,15 +22,15 @@ PIECES = [
     "g\u0440t", "\u0261pt", "gpt-r1", "-r1", "-", "--", "--host=evil", "-x", "null", "true", "no",
     "0", "1e3",
     "0o17", "0x1F", "1_000", "12:30", "<script>alert(1)</script>", "</script>", "{{7*7}}", "{%",
-    "org/model", "a", "Z", "'\"'\"'", "x" * 300, "%s", "%d", "\\n", "EOF",
+    "org/model", "a", "Z", "'\"'\"'", "x" * 200, "%s", "%d", "\\n", "EOF",
 ]  # fmt: skip
 
 
 def hostile_name(chance, unique):
-    """Return a name that was not given before; nothing is promised but that it is not empty."""
+    """Return a name that was not given before, of up to 250 characters that files may hold."""
     while True:
         name = "".join(chance.choice(PIECES) for _ in range(chance.randint(1, 4)))
-        if name and name not in unique:
+        if len(name) <= 250 and not wrong_in_name(name) and name not in unique:
             unique.add(name)
             return name
 

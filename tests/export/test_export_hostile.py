@@ -10,6 +10,7 @@ from hostile import hostile_plan
 from kvplace.errors import InputError
 from kvplace.export.files import EXPORTS, files_for
 from kvplace.export.layout import lay_out
+from kvplace.export.names import check_text
 from seeds import seeds
 
 REFUSALS = (
@@ -90,14 +91,5 @@ def test_bash_reads_every_word_as_it_was_meant(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
 def test_names_that_nothing_can_carry_are_refused(name):
-    from dataclasses import replace  # noqa: PLC0415
-
-    from kvplace.core.placement import Placement, Replica  # noqa: PLC0415
-    from kvplace.core.problem import Problem  # noqa: PLC0415
-
-    problem, _ = hostile_plan(0)
-    model = replace(problem.models[0], name=name, tensor_parallel=(1,))
-    problem = Problem((model,), problem.fleet)
-    placement = Placement((Replica(name, 0, (problem.fleet.gpus[0].id,)),))
     with pytest.raises(InputError, match=r"launched under|command line|Unicode"):
-        files_for(problem, placement, "shell")
+        check_text(name, "a name")

@@ -19,6 +19,14 @@ def own(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.parametrize("name", ["none", "file"])
+def test_a_directory_of_tables_that_is_none_is_not_passed_over(own, monkeypatch, name):
+    (own / "file").write_text("")
+    monkeypatch.setenv("KVPLACE_CATALOGUE", str(own / name))
+    with pytest.raises(InputError, match="KVPLACE_CATALOGUE names no directory"):
+        gpu_types()
+
+
 def test_every_row_has_a_source():
     assert len(gpu_types()) >= 23
     assert len(known_models()) == 93

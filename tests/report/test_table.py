@@ -196,8 +196,7 @@ def test_many_models_of_a_gpu_are_cut_unless_all_is_asked_for():
 
 
 HOSTILE = [
-    "[red]x[/red]", "[/]", "\x1b[31mred\x1b[0m", "a\nb\r\tc", "\x07\x00", "模型" * 60, "x" * 5000,
-    "\u202eevil", "👩‍👩‍👧‍👦" * 20, "e\u0301" * 50, " ", "org/", "/", "\u2028",
+    "[red]x[/red]", "[/]", "模型" * 60, "x" * 256, "👩" * 80, "e\u0301" * 50, "org/", "/",
 ]  # fmt: skip
 
 

@@ -255,8 +255,8 @@ def input_options(command: Command, *more: str, default: str = _DEFAULT_OBJECTIV
             click.option(
                 "--gpus",
                 metavar="SPEC",
-                help="The GPUs for a table of models, such as 8x80GiB,4xH100-SXM-80GB, or a "
-                "Parquet file with a row per GPU.",
+                help="The GPUs for a table of models, such as 8x80GiB,4xH100-SXM-80GB, or "
+                "a CSV or Parquet file with a row per GPU.",
             ),
             MEMORY_LIMIT,
         ],

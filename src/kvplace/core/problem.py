@@ -19,6 +19,7 @@ from kvplace.core.models.model_columns import ListedModels, ModelColumns
 from kvplace.core.models.model_table import ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import ALWAYS, Window
+from kvplace.core.names import name_faults
 from kvplace.core.pressures import Pressures
 from kvplace.core.rules.rule import Rule
 from kvplace.core.timing import Timing
@@ -82,7 +83,7 @@ class Problem:
         given = self.objective
         objective = Objective(given or self._default_objective())
         object.__setattr__(self, "objective", objective)
-        faults: list[Fault] = []
+        faults = list(self._misnamed())
         if len(set(self.names)) < len(self.models):
             seen: dict[str, int] = {}
             for index, name in enumerate(self.names):
@@ -117,6 +118,13 @@ class Problem:
             sums += map(sum, self.pressures.window_means)
         if not all(math.isfinite(total * objective.memory_unit_bytes) for total in sums):
             raise InputError([Fault("the loads of all models together overflow", "models")])
+
+    def _misnamed(self) -> Iterator[Fault]:
+        """Yield what is wrong with names: no file could hold the problem."""
+        yield from name_faults(self.names, "models[{}].name")
+        yield from name_faults(map(attrgetter("name"), self.fleet.nodes), "nodes[{}].name")
+        yield from name_faults(self.fleet.position, "gpus[{}].id")
+        yield from name_faults(map(attrgetter("name"), self.windows), "windows[{}].name")
 
     def _default_objective(self) -> Objective:
         if self.pressures.known:

@@ -223,7 +223,7 @@ def robust_windows(
             hit.append(tuple(models))
         for named in hit:
             what = named[0] if len(named) == 1 else f"the {len(named)} hottest"
-            name = f"{factor:g} x {what}{where}"[:200]
+            name = f"{factor:g} x {what}{where}"[:200].strip()
             while name in taken:
                 name += "'"
             taken.add(name)

@@ -37,7 +37,7 @@ def read(
         else what the facts suffice for, as in `Problem`.
     gpus
         For a models table, and only for it: the GPUs, such as ``8x80GiB,4xH100-SXM-80GB``, or
-        the name of a Parquet file with a row per GPU.
+        the name of a table, CSV or Parquet, with a row per GPU.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
     from kvplace.formats.tables.models import parse_table, read_models  # noqa: PLC0415 - only for a table
 
     nodes: str | tuple[Node, ...] = gpus
-    if is_parquet(gpus):
+    if is_parquet(gpus) or is_csv(gpus):
         from kvplace.formats.tables.gpus_columns import read_gpus  # noqa: PLC0415 - as above
 
         nodes = read_gpus(gpus)

@@ -44,6 +44,18 @@ def test_everything_a_file_says_is_in_the_problem():
     assert problem.goal is Objective.REQUESTS  # model one gives no tokens
 
 
+@pytest.mark.parametrize(
+    ("written", "copies"), [("1-3", (1, 3)), ("2", (2, 2)), (" 2 - 4 ", (2, 4))]
+)
+def test_copies_are_written_as_in_a_table(written, copies):
+    model = f"{{name: m, weights: 1GiB, replicas: '{written}', demand: {{requests_per_second: 1}}}}"
+    text = (
+        f"schema: kvplace.fleet/v1\nnodes: 4x80GiB\nmodels: [{model[:-1]}, slo: {{latency: 1s}}}}]"
+    )
+    (read,) = parse_fleet(text).models
+    assert (read.replicas.min, read.replicas.max) == copies
+
+
 def test_json_reads_as_yaml_does():
     data = {
         "schema": "kvplace.fleet/v1",

@@ -230,7 +230,7 @@ REPLACED = [
     (
         "count: 2",
         "count: 600000",
-        "nodes[0].gpus, line 3: the fleet has more than 1,000,000 GPUs, the most here",
+        "nodes[0].gpus, line 3: the fleet has more than 1,000,000 GPUs",
     ),
     ("gpus: 2", "gpus: two", "nodes[0].gpus, line 3: must be a whole number, not the text 'two'"),
     ("gpu: {type: X, memory: 80GiB, reserve: 2GiB}", "gpu: {type: X}", None),

@@ -226,6 +226,30 @@ def test_degrees_and_copies_may_be_numbers(kind, tmp_path):
     assert [model.replicas.max for model in problem.models] == [1, 3]
 
 
+def test_gpus_are_the_same_in_csv_as_in_parquet(tmp_path):
+    head = ["node", "type", "memory_gib", "reserve_gib", "zone"]
+    rows = [["a", "H100", None, 2.5, "z"]] * 8 + [["b", "mine", 79.5, None, None]] * 2
+    (tmp_path / "gpus.csv").write_text("\n".join(
+        ",".join("" if cell is None else str(cell) for cell in row) for row in [head, *rows]
+    ))  # fmt: skip
+    models = parquet(tmp_path / "m.parquet")
+    columnar = read(models, gpus=parquet(tmp_path / "gpus.parquet", rows, head))
+    assert read(models, gpus=str(tmp_path / "gpus.csv")).fleet == columnar.fleet
+
+
+def test_faults_of_gpus_in_csv_have_their_row_column_and_line(tmp_path):
+    (tmp_path / "gpus.csv").write_text(
+        "node,type,memory_gib,zone\nn,H1000,,z\nn,H100,80GB,y\nm,,,\n,H100,,\nx,H100\n"
+    )
+    (tmp_path / "m.csv").write_text("name,weights_gib,requests_per_second,slo_seconds\na,1,1,1\n")
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "m.csv", gpus=str(tmp_path / "gpus.csv"))
+    assert [(fault.path, fault.line) for fault in caught.value.faults] == [
+        ("gpus[0].type", 2), ("gpus[1].zone", 3), ("gpus[1].memory_gib", 3), ("gpus[2]", 4),
+        ("gpus[3].node", 5), ("gpus[4]", 6),
+    ]  # fmt: skip
+
+
 def test_gpus_in_columns(tmp_path):
     rows = [
         *((f"a{i // 4}", None, 79.5, 1.0, "east") for i in range(8)),

@@ -8,6 +8,7 @@ from fnmatch import translate
 from typing import ClassVar, NamedTuple
 
 from kvplace.core.hardware import Fleet
+from kvplace.core.names import MAX_COUNT
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.places import EVERYWHERE, Places
@@ -53,7 +54,7 @@ class Rule(abc.ABC):
     Raises
     ------
     InputError
-        No model is named, or the tier is below 1.
+        No model is named, or the tier is none from 1 to 1,000,000.
     """
 
     kind: ClassVar[str]
@@ -76,8 +77,8 @@ class Rule(abc.ABC):
         hold_types(self)
         if not self.models:
             raise InputError(f"a rule {self.kind} names no model; '*' stands for all")
-        if self.soft is not None and self.soft < 1:
-            raise InputError(f"the tier of a soft rule must be at least 1, not {self.soft}")
+        if self.soft is not None and not 1 <= self.soft <= MAX_COUNT:
+            raise InputError(f"the tier of a soft rule is 1 to {MAX_COUNT:,}, not {self.soft}")
 
     @abc.abstractmethod
     def breaches(self, context: Context, copies: dict[str, list[Replica]]) -> Iterator[Breach]:

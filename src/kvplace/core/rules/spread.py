@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from kvplace.core.names import MAX_COUNT
 from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.rule import Breach
@@ -32,8 +33,9 @@ class Spread(TopologyRule):
 
     def __post_init__(self) -> None:
         super(Spread, self).__post_init__()
-        if self.max_skew < 1:
-            raise InputError(f"the skew of a rule spread must be at least 1, not {self.max_skew}")
+        if not 1 <= self.max_skew <= MAX_COUNT:
+            message = f"the skew of a rule spread is 1 to {MAX_COUNT:,}, not {self.max_skew}"
+            raise InputError(message)
 
     def breaches(self, context: Context, copies: dict[str, list[Replica]]) -> Iterator[Breach]:
         """Yield each model that is spread too unevenly."""

@@ -160,8 +160,8 @@ def gpu_type(name: str) -> GPUType:
     hint = f"did you mean {folded[close[0]]!r}" if close else f"known: {', '.join(folded.values())}"
     if name.casefold().endswith((".csv", ".tsv", ".json", ".yaml", ".yml")):
         hint = (
-            "write GPUs like 400x8xH100,300x4xL40S (--gpus takes a Parquet file with a row per GPU "
-            "as well)"
+            "write GPUs like 400x8xH100,300x4xL40S (--gpus takes a CSV or Parquet file with a row "
+            "per GPU as well)"
         )
     raise InputError(f"{shown} is no GPU type of the catalogue; {hint}")
 

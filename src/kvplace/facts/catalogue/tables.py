@@ -56,10 +56,13 @@ def read_tables(
     Raises
     ------
     InputError
-        With every wrong row of the user's table.
+        With every wrong row of the user's table; or the directory named for it is none.
     """
     variables = (CATALOGUE_VARIABLE, "XDG_CONFIG_HOME", "HOME")
     shipped, own = _paths(name, folder, *map(os.environ.get, variables))
+    if os.environ.get(CATALOGUE_VARIABLE) and not own.parent.is_dir():
+        message = f"{CATALOGUE_VARIABLE} names no directory; unset it, or name that of your tables"
+        raise InputError(message, os.environ[CATALOGUE_VARIABLE])
     paths = (shipped, own) if own.is_file() else (shipped,)
     return _read(paths, tuple(needed), make)
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from kvplace.core.fact import Fact
 from kvplace.core.hardware import GPU, Node, alike
+from kvplace.core.names import MAX_COUNT
 from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
-from kvplace.formats.validation.values import MAX_GPUS
 
 __all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
 
@@ -66,8 +66,8 @@ def gpu_groups(text: str, name: str) -> list[GPUGroup]:
                 raise
             faults.append(Fault(error.faults[0].message, f"{name}[{index}]"))
             continue
-        if sum(group.hosts * group.gpus for group in groups) > MAX_GPUS:
-            faults.append(Fault(f"these are more than {MAX_GPUS:,} GPUs", f"{name}[{index}]"))
+        if sum(group.hosts * group.gpus for group in groups) > MAX_COUNT:
+            faults.append(Fault(f"these are more than {MAX_COUNT:,} GPUs", f"{name}[{index}]"))
             break
     if faults:
         raise InputError(faults)
@@ -114,8 +114,8 @@ def _group(text: str) -> GPUGroup:
     hosts, count = int(match[1] or 1), int(match[2] or 1)
     if not hosts or not count:
         raise InputError(f"{shown(text)} counts no GPU; write at least 1")
-    if hosts * count > MAX_GPUS:
-        raise InputError(f"these are more than {MAX_GPUS:,} GPUs, the most of a fleet")
+    if hosts * count > MAX_COUNT:
+        raise InputError(f"these are more than {MAX_COUNT:,} GPUs, the most of a fleet")
     try:
         kind, memory = gpu_kind(match[3])
     except UnitError as error:

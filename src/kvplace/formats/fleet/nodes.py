@@ -5,12 +5,12 @@ from functools import cache
 from itertools import chain, islice
 
 from kvplace.core.hardware import GPU, Node, alike
+from kvplace.core.names import MAX_COUNT
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import Path, Report, shown
 from kvplace.formats.fleet.schema import GPUPart, NodePart
 from kvplace.formats.validation.models import validate_list
-from kvplace.formats.validation.values import MAX_GPUS
 from kvplace.units import bytes_text
 
 __all__ = ["build_nodes"]
@@ -32,8 +32,8 @@ def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node,
         devices = _devices(part, path, report, memory_of)
         hosts = 1 if part.count is None else part.count
         total += hosts * _number_of_gpus(part)
-        if total > MAX_GPUS:
-            report.add((*path, "gpus"), f"the fleet has more than {MAX_GPUS:,} GPUs, the most here")
+        if total > MAX_COUNT:
+            report.add((*path, "gpus"), f"the fleet has more than {MAX_COUNT:,} GPUs")
             return ()
         hosts_named = (
             [part.name] if part.count is None else [f"{part.name}-{i}" for i in range(hosts)]
@@ -79,7 +79,7 @@ def _devices(part: NodePart, path: Path, report: Report, memory_of: _Memory) -> 
             )
             return []
         device = _device(part.gpu, (*path, "gpu"), report, memory_of)
-        return [] if device is None or part.gpus > MAX_GPUS else [device] * part.gpus
+        return [] if device is None or part.gpus > MAX_COUNT else [device] * part.gpus
     if part.gpu is not None:
         report.add((*path, "gpu"), "is for a node that counts its GPUs; this one lists them")
     listed = validate_list(GPUPart, part.gpus, (*path, "gpus"), report)

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from kvplace.core.models.model import Attention, Model, Replicas, Split
 from kvplace.core.models.objective import Objective
-from kvplace.formats.diagnostics import kind_of
+from kvplace.core.names import MAX_COUNT
 from kvplace.formats.fleet.asked import (
     DemandPart,
     MeasuredStepPart,
@@ -34,7 +34,7 @@ from kvplace.formats.validation.fields import (
     word,
 )
 from kvplace.formats.validation.parts import ALWAYS, NOTHING, Documented, Part
-from kvplace.formats.validation.values import MAX_GPUS, count, refuse_value
+from kvplace.formats.validation.values import SPAN, copies, count, refuse_value
 
 __all__ = [
     "FLEET_SCHEMA",
@@ -99,7 +99,7 @@ class NodePart(Part):
         Documented(
             lambda: {
                 "anyOf": [
-                    {"type": "integer", "minimum": 1, "maximum": MAX_GPUS},
+                    {"type": "integer", "minimum": 1, "maximum": MAX_COUNT},
                     {"type": "array", "items": _gpu_schema(), "minItems": 1},
                 ]
             }
@@ -137,10 +137,11 @@ class ReplicasPart(Part):
 
 
 def _replicas(value: object) -> object:
-    """Accept a number of copies for a range of one."""
-    if isinstance(value, str):
-        refuse_value(f"must be a number of copies or {{min: 1, max: 4}}, not {kind_of(value)}")
-    return value if isinstance(value, dict) else dict.fromkeys(("min", "max"), count(value))
+    """Accept a number or a span of copies for a range."""
+    if isinstance(value, dict):
+        return value
+    least, most = copies(value)
+    return {"min": least, "max": most}
 
 
 def _demand_schema() -> dict[str, Any]:
@@ -183,7 +184,13 @@ class ModelPart(Part):
         ReplicasPart,
         BeforeValidator(_replicas),
         Documented(
-            lambda: {"anyOf": [{"type": "integer", "minimum": 1}, ReplicasPart.model_json_schema()]}
+            lambda: {
+                "anyOf": [
+                    {"type": "integer", "minimum": 1},
+                    {"type": "string", "pattern": SPAN, "examples": ["1-8"]},
+                    ReplicasPart.model_json_schema(),
+                ]
+            }
         ),
     ] = ReplicasPart.model_construct(min=1, max=1)
     attention: Annotated[Attention, *word(*Attention)] = Attention.GROUPED

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 from pydantic import AfterValidator, create_model
 
 from kvplace.core.models.architecture import Architecture, Format
+from kvplace.core.names import MAX_COUNT
 from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.formats.validation.fields import Integer, kind, word
 from kvplace.formats.validation.parts import Exact, Part, adapter
-from kvplace.formats.validation.values import (
-    MAX_GPUS,
-    amount,
-    amount_or_bytes,
-    number,
-    refuse_value,
-)
+from kvplace.formats.validation.values import amount, amount_or_bytes, number, refuse_value
 from kvplace.units import bytes_text
 
 __all__ = ["Resident", "Shape", "ShapePart", "shape_of"]
@@ -77,7 +72,7 @@ def _by_degree(value: object, size: Callable[[object], int]) -> tuple[tuple[int,
     found = {}
     for degree, taken in value.items():
         text = str(degree)
-        if not (text.isdecimal() and text.isascii() and 1 <= int(text) <= MAX_GPUS):
+        if not (text.isdecimal() and text.isascii() and 1 <= int(text) <= MAX_COUNT):
             refuse_value(f"{shown(degree)} is no tensor parallel degree")
         found[int(text)] = size(taken)
     return tuple(sorted(found.items()))

@@ -66,7 +66,6 @@ MOST = {
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _EXACT = 2**53
-_SPAN = re.compile(r"([0-9]{1,9})\s*-\s*([0-9]{1,9})", re.ASCII)
 
 
 def column_text(path: Path) -> str:
@@ -169,13 +168,6 @@ def _degrees(cell: str) -> list[int]:
     return [_whole(degree, wanted) for degree in cell.split()]
 
 
-def _replicas(cell: str) -> object:
-    span = _SPAN.fullmatch(cell)
-    if span:
-        return {"min": int(span[1]), "max": int(span[2])}
-    return _whole(cell, "a number of copies such as 1, or a span such as 1-8")
-
-
 def _whole(cell: str, wanted: str) -> int:
     if not _WHOLE.fullmatch(cell):
         raise ValueError(f"{shown(cell)} is not {wanted}")
@@ -186,7 +178,7 @@ _OTHERS: dict[str, Callable[[str], object]] = {
     "name": str,
     "kv_bytes_per_token": lambda cell: _whole(cell, "a whole number of bytes"),
     "tensor_parallel": _degrees,
-    "replicas": _replicas,
+    "replicas": str,
 }
 """Columns whose cells are not plain numbers with the unit of the column."""
 

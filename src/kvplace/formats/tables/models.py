@@ -16,6 +16,7 @@ from kvplace.core.hardware import Fleet, Node
 from kvplace.core.models.architecture import Architecture
 from kvplace.core.models.model_table import DemandColumns, ModelTable
 from kvplace.core.models.objective import Objective
+from kvplace.core.names import wrong_in_name
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 from kvplace.facts.memory.estimated_table import models_with_estimates, with_estimates
@@ -45,7 +46,6 @@ from kvplace.formats.tables.model_rows import (
 )
 from kvplace.formats.tables.split_models import UNDIVIDED, Ways, split_columns, ways_of
 from kvplace.formats.validation.csv_rows import uneven_row
-from kvplace.formats.validation.values import sound
 from kvplace.units import LEAST
 
 __all__ = ["parse_table", "read_models"]
@@ -346,7 +346,9 @@ class _Reader:
     def _names(self) -> list[str]:
         """Return the names; those that a file may not hold are odd."""
         names = self._columns.texts("name")
-        self.odd |= dict.fromkeys(row for row, text in enumerate(names) if not sound(text))
+        self.odd |= dict.fromkeys(
+            row for row, text in enumerate(names) if wrong_in_name(text or "")
+        )
         return names  # type: ignore[return-value]  # a row without one is refused
 
     def _numbers(self, column: str) -> array[float]:

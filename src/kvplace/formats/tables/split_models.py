@@ -41,9 +41,7 @@ def _ways(pair: Sequence[str]) -> Ways | None:
     given = zip(_SPLIT, pair, strict=True)
     try:
         stated = {name: cell_value(name, cell) for name, cell in given if cell}
-        copies = stated.get("replicas", 1)
-        span = copies.values() if isinstance(copies, dict) else (copies, copies)
-        low, high = map(values.count, span)
+        low, high = values.copies(stated.get("replicas", 1))
         accepted = values.degrees(stated.get("tensor_parallel", 1))
     except ValueError:
         return None

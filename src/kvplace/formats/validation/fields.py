@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from kvplace.core.names import LONGEST_NAME, MAX_COUNT
 from kvplace.formats.diagnostics import kind_of, nearest
 from kvplace.formats.validation import values as of
 from kvplace.formats.validation.parts import Exact, Written
@@ -105,7 +106,7 @@ NumberOrInfinity = Annotated[
         of.number_or_infinity, _finite, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}]
     ),
 ]
-Name = Annotated[str, *kind(of.name, type="string", minLength=1, maxLength=of.LONGEST_NAME)]
+Name = Annotated[str, *kind(of.name, type="string", minLength=1, maxLength=LONGEST_NAME)]
 Label = Annotated[str, *matching("[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "qwen3-8b")]
 LabelOrNone = Annotated[str, *matching("([a-z]([-a-z0-9]{0,61}[a-z0-9])?)?", "qwen3-8b")]
 Moment = Annotated[
@@ -116,7 +117,7 @@ Port = Annotated[
     int, *kind(partial(of.integer, least=1024, most=_LAST_PORT), **_PORTS, minimum=1024)
 ]
 PortOrZero = Annotated[int, *kind(partial(of.integer, most=_LAST_PORT), **_PORTS, minimum=0)]
-Text = Annotated[str, *kind(of.text, type="string", maxLength=of.LONGEST_NAME)]
+Text = Annotated[str, *kind(of.text, type="string", maxLength=LONGEST_NAME)]
 Amount = Annotated[
     int,
     *kind(of.amount, bytes_text, Integer, type="string", pattern=_MEMORY, examples=["14.958GiB"]),
@@ -159,7 +160,7 @@ Resources = Annotated[
 BytesPerToken = Annotated[
     int, *kind(of.bytes_per_token, None, Integer, **_NATURAL, maximum=of.MAX_BYTES_PER_TOKEN)
 ]
-Count = Annotated[int, *kind(of.count, type="integer", minimum=1, maximum=of.MAX_GPUS)]
+Count = Annotated[int, *kind(of.count, type="integer", minimum=1, maximum=MAX_COUNT)]
 Degrees = Annotated[
     tuple[int, ...],
     *kind(

@@ -1,29 +1,29 @@
 """Values as files state them: each is checked, and what to write instead is said."""
 
 import math
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from kvplace.core.names import MAX_COUNT, wrong_in_name
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.units import MAX_BYTES, parse_bytes, parse_duration, parse_number, parse_rate
 
 __all__ = [
-    "LONGEST_NAME", "MAX_BYTES_PER_TOKEN", "MAX_DEGREE", "MAX_GPUS", "MAX_RATE", "MAX_TOKENS",
-    "amount", "amount_or_bytes", "bytes_per_token", "count", "degrees", "duration", "integer",
+    "MAX_BYTES_PER_TOKEN", "MAX_DEGREE", "MAX_RATE", "MAX_TOKENS", "SPAN", "amount",
+    "amount_or_bytes", "bytes_per_token", "copies", "count", "degrees", "duration", "integer",
     "name", "number", "number_or_infinity", "positive", "price", "quantile", "rate",
-    "refuse_value", "sound", "text", "tokens",
+    "refuse_value", "text", "tokens",
 ]  # fmt: skip
 
-MAX_GPUS = 1_000_000
-"""GPUs and nodes of one fleet."""
-
-LONGEST_NAME = 256
 MAX_TOKENS = 1e9
 MAX_RATE = 1e12
 MAX_BYTES_PER_TOKEN = 2**40
 MAX_DEGREE = 1024
+SPAN = r"^\s*[0-9]{1,9}(\s*-\s*[0-9]{1,9})?\s*$"
+"""A number of copies, or a span of them, as text."""
 
 
 def refuse_value(message: str) -> NoReturn:
@@ -36,23 +36,8 @@ def name(value: object) -> str:
     if not isinstance(value, str):
         hint = f'; put it in quotes: "{shown(value)}"' if isinstance(value, int | float) else ""
         refuse_value(f"must be a text, not {kind_of(value)}{hint}")
-    if not value or len(value) > LONGEST_NAME:
-        refuse_value(f"has {len(value):,} characters; 1 to {LONGEST_NAME} are accepted")
-    if not value.isprintable():
-        bad = next(character for character in value if not character.isprintable())
-        refuse_value(f"{shown(value)} holds the unprintable character U+{ord(bad):04X}; remove it")
-    if value != value.strip():
-        refuse_value(f"{shown(value)} starts or ends with a space; remove it")
-    return value
-
-
-def sound(value: object) -> bool:
-    """Whether a file may hold that name."""
-    try:
-        name(value)
-    except ValueError:
-        return False
-    return True
+    wrong = wrong_in_name(value)
+    return refuse_value(wrong) if wrong else value
 
 
 def text(value: object) -> str:
@@ -185,7 +170,17 @@ def price(value: object) -> int | tuple[int, ...]:
 
 def count(value: object) -> int:
     """Accept a count, from 1."""
-    return integer(value, 1, MAX_GPUS)
+    return integer(value, 1, MAX_COUNT)
+
+
+def copies(value: object) -> tuple[int, int]:
+    """Accept a number of copies, or a span such as 1-8, both ends included."""
+    if not isinstance(value, str):
+        return (count(value),) * 2
+    if not re.match(SPAN, value, re.ASCII):
+        refuse_value(f"{shown(value)} is not a number of copies such as 1, or a span such as 1-8")
+    least, _, most = value.partition("-")
+    return count(int(least)), count(int(most or least))
 
 
 def degrees(value: object) -> tuple[int, ...]:
