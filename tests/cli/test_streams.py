@@ -1,9 +1,11 @@
 """Pipes, devices and closed streams: content goes where it should, and nothing crashes."""
 
 import gzip
+import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 
@@ -36,6 +38,48 @@ def test_pipes_are_files(command, told, tmp_path):
     done = shell(command, tmp_path)
     assert done.stderr.count("internal error") == 0
     assert told in done.stdout
+
+
+@pytest.mark.parametrize("command", [
+    "kvplace replan fleet.json --current <(cat plan.json)",
+    "cat plan.json | kvplace export - --to compose -o out",
+])  # fmt: skip
+def test_a_plan_whose_kind_is_looked_at_first_may_come_through_a_pipe(command, tmp_path):
+    models = {"name": "a", "weights": "1GiB", "demand": {"requests_per_second": 1},
+              "slo": {"latency": "1s"}}  # fmt: skip
+    fleet = {"schema": "kvplace.fleet/v1", "nodes": "1x80GiB", "models": [models]}
+    (tmp_path / "fleet.json").write_text(json.dumps(fleet))
+    made = shell("kvplace plan fleet.json -o plan.json", tmp_path)
+    assert made.returncode == 0, made.stderr
+    done = shell(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ("p.csv", "no program writes this pipe to its end"),
+        ("f.csv --format json -o p.csv", "no program reads this pipe"),
+    ],
+)
+def test_a_pipe_without_another_end_is_waited_for_up_to_the_limit(ends, told, tmp_path):
+    os.mkfifo(tmp_path / "p.csv")
+    done = shell(f"kvplace plan {ends} --gpus 80GiB --time-limit 0.3", tmp_path, timeout=60)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_one_signal_ends_a_command_whose_output_nobody_reads(tmp_path):
+    os.mkfifo(tmp_path / "p")
+    line = "exec kvplace plan f.csv --gpus 80GiB --format json -o p"
+    (tmp_path / "f.csv").write_text(FLEET)
+    with subprocess.Popen(
+        ["bash", "-c", line.replace("kvplace", PROGRAM)], cwd=tmp_path, stderr=subprocess.PIPE
+    ) as started:
+        with pytest.raises(subprocess.TimeoutExpired):
+            started.wait(2)
+        started.terminate()
+        assert started.wait(60) in (2, -signal.SIGTERM)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])

@@ -366,6 +366,32 @@ def test_more_replicas_than_gpus_are_a_misfit():
 
 
 @pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"weights_bytes": 400 * GIB},
+            (
+                "with tensor_parallel: 8 a copy fits, 50.0 GiB on each GPU of a node of 8 or more; "
+                "no node has more than 6"
+            ),
+        ),
+        (
+            {"weights_bytes": 90 * GIB, "tensor_parallel": (8,)},
+            (
+                "no node has more than 6 that it may run on; with tensor_parallel: 2 a copy fits, "
+                "45.0 GiB on each GPU"
+            ),
+        ),
+    ],
+)
+def test_a_model_too_large_for_all_nodes_learns_how_wide_one_must_be(options, said):
+    given = {"slo": SLO(latency_seconds=1.0), "overhead_bytes": 0, **options}
+    big = Model("big", demand=Demand(1.0), **given)
+    gpus = tuple(GPU(f"n/{i}", "t", 60 * GIB) for i in range(6))
+    assert misfits(Problem((big,), Fleet((Node("n", gpus),))))["big"].endswith(said)
+
+
+@pytest.mark.parametrize(
     ("options", "named"),
     [
         ({}, 4),  # powers of two: 150 / 2 is above 60, 150 / 3 is not tried
@@ -390,9 +416,11 @@ def test_a_model_too_large_for_one_gpu_learns_the_least_degree_that_fits(options
     assert misfits(Problem((fitting,), Fleet((Node("n", gpus),)))) == {}
 
 
-def test_no_degree_is_named_that_no_link_domain_holds():
+def test_a_degree_that_no_link_domain_holds_is_named_with_the_node_that_it_takes():
     big = Model("big", 100 * GIB, Demand(1.0), SLO(latency_seconds=1.0), overhead_bytes=0)
     apart = tuple(Node(n, (GPU(f"{n}/0", "t", 80 * GIB),)) for n in "xy")
-    assert misfits(Problem((big,), Fleet(apart)))["big"].endswith("80.0 GiB usable")
+    said = misfits(Problem((big,), Fleet(apart)))["big"]
+    assert said.endswith("50.0 GiB on each GPU of a node of 2 or more; no node has more than 1")
     uneven = Node("n", (GPU("n/0", "t", 80 * GIB), GPU("n/1", "u", 40 * GIB)))
-    assert misfits(Problem((big,), Fleet((uneven,))))["big"].endswith("80.0 GiB usable")
+    said = misfits(Problem((big,), Fleet((uneven,))))["big"]
+    assert said.endswith("25.0 GiB on each GPU of a node of 4 or more; no node has more than 2")

@@ -55,12 +55,8 @@ def load_other(path: str, fleet: str | None, gpus: str | None) -> "Result":
 def schema_of(path: str) -> str:
     """Return the schema that a JSON file names in its first bytes; empty where it is none."""
     import re
-    from pathlib import Path
 
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(4096)
-    except OSError:
-        return ""  # whoever reads it says what is wrong
-    found = re.search(rb'"schema"\s*:\s*"([^"]*)"', head)
+    from kvplace.formats.files import peek
+
+    found = re.search(rb'"schema"\s*:\s*"([^"]*)"', peek(path))
     return found[1].decode("utf-8", "replace") if found else ""

@@ -45,6 +45,7 @@ def watched(time_limit: float | None, *, quiet: bool, reads: bool = False) -> It
 
     def ask_for_the_best(number: int, _frame: FrameType | None) -> None:
         watch.interrupt()
+        Command.asked = True
         signal.signal(number, before[number])
         if reads and not watch.restarted:  # there is no best yet, and a pipe may never end
             signal.raise_signal(number)

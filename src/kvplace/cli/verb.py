@@ -1,5 +1,6 @@
 """The decorator of a verb's function, and its promise to lose no file that is read."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 
 import click
 
+from kvplace.cli.began import Command
 from kvplace.cli.options import IN_FILE
 
 __all__ = ["refuse_same", "verb"]
@@ -45,6 +47,7 @@ class _Verb(click.Command):
             raise click.UsageError(f"no such option {name!r}; {meant}", ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
+        Command.limit = ctx.params.get("time_limit") or math.inf
         written = {
             option.name: option.opts[0]
             for option in self.params

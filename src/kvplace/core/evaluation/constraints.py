@@ -210,6 +210,7 @@ def misfits(problem: Problem) -> dict[str, str]:
             reasons[model.name] = (
                 f"needs {min(model.tensor_parallel)} GPUs in one node for one replica (tensor "
                 f"parallel); no node has more than {links[0]} that it may run on"
+                f"{degree_that_fits(problem, index, problem.rooms(index))}"
             )
             continue
         copies = model.replicas.min
