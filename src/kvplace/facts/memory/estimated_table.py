@@ -96,7 +96,12 @@ class _Row(NamedTuple):
 
 
 def models_with_estimates(
-    stated: Columns[Model], nodes: Sequence[Node], *, overhead: Sequence[int], least: Sequence[int]
+    stated: Columns[Model],
+    nodes: Sequence[Node],
+    *,
+    overhead: Sequence[int],
+    least: Sequence[int],
+    called: Sequence[str] | None = None,
 ) -> list[Model]:
     """Return models that may be split or copied, with what their file leaves out.
 
@@ -106,8 +111,10 @@ def models_with_estimates(
         Columns of what is stated.
     nodes, overhead, least
         As in `with_estimates`.
+    called
+        Names of the models in the catalogue; by default their own.
     """
-    names, copies = stated.column("name"), column_of(stated.column("replicas"), "min")
+    names, copies = called or stated.column("name"), column_of(stated.column("replicas"), "min")
     shards = map(mul, map(min, stated.column("tensor_parallel")), copies)
     estimates = Estimates(nodes, sum(shards))
     unsure, short = _rows(overhead), _rows(least)

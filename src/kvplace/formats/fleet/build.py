@@ -7,7 +7,6 @@ from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
 from kvplace.core.models.demand import Demand
-from kvplace.core.models.launch import Launch
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.models.window import ALWAYS, Window, mean_demand
@@ -16,30 +15,20 @@ from kvplace.core.scenarios import imagined, robust_windows, with_scenarios
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimated_table import models_with_estimates
-from kvplace.facts.memory.estimates import Estimates
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Report, shown
 from kvplace.formats.fleet.asked import WindowDemandPart, WindowPart
 from kvplace.formats.fleet.checks import core_faults, cross_check, with_degrees
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.nodes import build_nodes
-from kvplace.formats.fleet.rules import RulePart, build_rule
-from kvplace.formats.fleet.schema import (
-    DefaultsPart,
-    FleetPart,
-    KnownModelPart,
-    ModelPart,
-    NodePart,
-)
+from kvplace.formats.fleet.rules import RulePart
+from kvplace.formats.fleet.schema import FleetPart, KnownModelPart, ModelPart, NodePart
 from kvplace.formats.validation.models import built_list, columns_of, validate, validate_list
 from kvplace.formats.validation.parts import shell
 
 __all__ = ["Assembly"]
 
-MANY = 500
-"""Models from which they are built together, which takes a third of the time."""
 _LISTS = ("nodes", "models", "rules", "windows")
-_PLAIN = Launch()
 _DEMAND = {field.name: field.default for field in fields(Demand)}
 """Names of what is asked of a model, in order, each with its default."""
 
@@ -84,20 +73,14 @@ class Assembly:
         head = validate(shell(FleetPart, _LISTS), data, (), report)
         if head is None and "schema" in data and report.covers(("schema",)):
             report.refuse()  # written for another format: nothing else would mean anything
-        nodes = self._nodes
-        if nodes is None:
-            nodes = self._built_nodes()
-        windows: list[Window] = []
-        if "windows" in data:
-            named = built_list(WindowPart, data, "windows", report, least=1)
-            windows = [window for window in named if window is not None]
-        models = self._models(head, windows, nodes)
-        rules = []
-        if "rules" in data:
-            stated = validate_list(RulePart, data["rules"], ("rules",), report, least=0)
-            rules = [build_rule(part) for part in stated if part is not None]
+        nodes = self._built_nodes() if self._nodes is None else self._nodes
+        windows = built_list(WindowPart, data, "windows", report, least="windows" in data)
+        defaults = data.get("defaults", {}) if head is not None else {}
+        models = self._models(defaults, windows, nodes)
+        rules = built_list(RulePart, data, "rules", report)
+        head = head or FleetPart.model_construct()
         objective = self._objective
-        if objective is None and head is not None and head.objective is not None:
+        if objective is None and head.objective is not None:
             objective = Objective(head.objective)
         items = data.get("models")
         names = (
@@ -112,7 +95,6 @@ class Assembly:
             timing = ShareTiming(guess=objective is Objective.PRESSURE)
             stretches = _completed(placed, windows)
             asked = imagined(placed, stretches)
-            quantile = None if head is None else head.quantile
             found = Problem(
                 asked,
                 Fleet(nodes),
@@ -121,13 +103,13 @@ class Assembly:
                 stretches,
                 timing,
                 tuple(self._assumed),
-                quantile,
+                head.quantile,
             )
-            if quantile is not None and found.goal is not Objective.PRESSURE:
+            if head.quantile is not None and found.goal is not Objective.PRESSURE:
                 message = f"needs the objective pressure, not {found.goal.value}"
                 report.add(("quantile",), message)
                 report.refuse()
-            if head is None or head.robust is None:
+            if head.robust is None:
                 return found
             return with_scenarios(found, robust_windows(found, head.robust, together=True))
 
@@ -148,8 +130,8 @@ class Assembly:
         return build_nodes(parts, report)
 
     def _models(
-        self, head: FleetPart | None, windows: list[Window], nodes: tuple[Node, ...]
-    ) -> list[Model | None]:
+        self, defaults: dict[str, Any], windows: list[Window], nodes: tuple[Node, ...]
+    ) -> Sequence[Model | None]:
         """Build the models; None where one is faulty."""
         if "models" not in self._data:
             return []
@@ -160,47 +142,55 @@ class Assembly:
             items = [self._with_mean(at, item, weights, what_ifs) for at, item in enumerate(items)]
             for at, item in enumerate(items):
                 self._hint(at, item)
-            if len(items) >= MANY and head is not None:
-                many = self._many(items, nodes)
-                if many is not None:
-                    return list(map(self._with_degrees, range(len(many)), many))
+            if defaults:
+                items = [_with_defaults(item, defaults) for item in items]
+            named = [isinstance(item, dict) and "model" in item for item in items]
+            if not any(named):
+                with suppress(ValueError, InputError):  # what is wrong is told model by model
+                    return self._whole(dict(enumerate(items)), nodes)
         parts = validate_list(_part_of, items, ("models",), self._report)
-        estimates = Estimates(nodes, sum(map(_shards, parts)))
-        defaults = head.defaults if head is not None else DefaultsPart()
-        known = None
-        if any(isinstance(part, KnownModelPart) for part in parts):
-            from kvplace.formats.fleet.known import Known  # noqa: PLC0415 - only for named models
+        sound = {at: items[at] for at, part in enumerate(parts) if part is not None}
+        for at, part in enumerate(parts):
+            if isinstance(part, KnownModelPart):
+                from kvplace.formats.fleet.known import Known  # noqa: PLC0415 - only for these
 
-            known = Known(nodes, defaults, self._report, self._assumed)
-        models: list[Model | None] = []
-        for index, part in enumerate(parts):
-            whole, called = part, ""
-            if known and isinstance(part, KnownModelPart):
-                whole, called = known.filled(part, ("models", index)), part.model
-            model = None if whole is None else _model(whole, defaults, estimates, called)
-            models.append(None if model is None else self._with_degrees(index, model))
+                known = Known(nodes, self._report, self._assumed)
+                whole = known.filled(part, sound.pop(at), ("models", at))
+                sound |= {} if whole is None else {at: whole}
+        models: list[Model | None] = [None] * len(parts)
+        for at, model in zip(sound, self._whole(sound, nodes), strict=True):
+            models[at] = model
         return models
 
-    def _with_degrees(self, index: int, model: Model) -> Model:
-        """Return a model without the degrees that engines refuse."""
-        return with_degrees(index, model, self._report, self._assumed)
+    def _whole(self, items: dict[int, Any], nodes: tuple[Node, ...]) -> list[Model]:
+        """Return models with what they leave out estimated, without degrees that engines refuse.
 
-    def _many(self, items: list[Any], nodes: tuple[Node, ...]) -> list[Model] | None:
-        """Build many models column by column; None where one needs a closer look."""
-        if defaults := self._data.get("defaults"):
-            kept = (type(item) is dict and "launch" not in item for item in items)
-            if not all(kept) or any(None in item.values() for item in items):
-                return None  # what a launch leaves out is filled in model by model
-            items = [{**defaults, **item} for item in items]
-        stated = columns_of(ModelPart, items)
-        if stated is None:
-            return None
-        bare = [row for row, item in enumerate(items) if item.get("overhead") is None]
-        unsure = [row for row in bare if not items[row].get("resident")]
-        short = [row for row, item in enumerate(items) if item.get("min_kv") is None]
-        with suppress(InputError):  # what contradicts each other is told model by model
-            return models_with_estimates(stated, nodes, overhead=unsure, least=short)
-        return None
+        Parameters
+        ----------
+        items
+            Models as a file has them, by their numbers.
+        nodes
+            Where they go.
+
+        Raises
+        ------
+        ValueError
+            One is not sound.
+        InputError
+            Values of one contradict each other.
+        """
+        held, given = list(items.values()), self._data["models"]
+        stated = columns_of(ModelPart, held)
+        bare = [row for row, item in enumerate(held) if item.get("overhead") is None]
+        models = models_with_estimates(
+            stated,
+            nodes,
+            overhead=[row for row in bare if not held[row].get("resident")],
+            least=[row for row, item in enumerate(held) if item.get("min_kv") is None],
+            called=[given[at].get("model", item["name"]) for at, item in items.items()],
+        )
+        every = zip(items, models, strict=True)
+        return [with_degrees(at, model, self._report, self._assumed) for at, model in every]
 
     def _hint(self, index: int, item: object) -> None:
         """Say of a model without weights that the catalogue knows them."""
@@ -259,26 +249,11 @@ def _part_of(item: object) -> type[ModelPart]:
     return KnownModelPart if isinstance(item, dict) and "model" in item else ModelPart
 
 
-def _shards(part: ModelPart | None) -> int:
-    """Return the fewest shards of a model; 1 where it is faulty."""
-    return 1 if part is None else min(part.tensor_parallel) * part.replicas.min
-
-
-def _model(part: ModelPart, defaults: DefaultsPart, estimates: Estimates, called: str) -> Model:
-    """Turn a validated part into a model; what it leaves out is estimated.
-
-    The catalogue knows it as `called`, or else by its own name.
-    """
-    own = defaults.launch if part.launch is None else part.launch.filled_from(defaults.launch)
-    launch: Launch = _PLAIN if own is None else own.build()
-    given: dict[str, Any] = {"launch": launch}
-    overhead = defaults.overhead if part.overhead_bytes is None else part.overhead_bytes
-    if overhead is not None:
-        given["overhead_bytes"] = overhead
-    unsure = overhead is None and not part.resident
-    called = called or part.name
-    given |= estimates.left_out(
-        part, launch, called, memory=unsure, length=part.min_kv_bytes is None
-    )
-    model: Model = part.build(**given)
-    return model
+def _with_defaults(item: Any, defaults: dict[str, Any]) -> Any:
+    """Return a model of a file with the file's defaults for what it does not give."""
+    if not isinstance(item, dict):
+        return item
+    given = {key: value for key, value in defaults.items() if item.get(key) is None}
+    if isinstance(item.get("launch"), dict):
+        given["launch"] = (defaults.get("launch") or {}) | item["launch"]
+    return item | given

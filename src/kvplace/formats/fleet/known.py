@@ -1,23 +1,20 @@
 """A model that a fleet file only names: what it leaves out, from the catalogue."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
 from kvplace.core.hardware import Node
-from kvplace.core.models.demand import Demand
-from kvplace.core.models.model import Attention
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.known_facts import facts_of
 from kvplace.facts.catalogue.models import known_model, near_model
-from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.memory.degree import smallest_degree
 from kvplace.facts.memory.figures import CacheFigures, cache_figures
 from kvplace.facts.model_facts import ModelFacts
 from kvplace.formats.diagnostics import Path, Report, shown
-from kvplace.formats.fleet.asked import DemandPart, SlidingWindowPart
 from kvplace.formats.fleet.launch import LaunchPart
-from kvplace.formats.fleet.schema import DefaultsPart, KnownModelPart, ModelPart
+from kvplace.formats.fleet.schema import KnownModelPart
 from kvplace.units import format_bytes
 
 __all__ = ["Known"]
@@ -32,46 +29,45 @@ class Known:
     ----------
     nodes
         The fleet: it decides the degree of a model that does not state one.
-    defaults
-        Of the file: how engines are started.
     report
         Where faults go.
     assumed
         Where it is noted.
     """
 
-    def __init__(
-        self, nodes: Sequence[Node], defaults: DefaultsPart, report: Report, assumed: list[str]
-    ) -> None:
+    def __init__(self, nodes: Sequence[Node], report: Report, assumed: list[str]) -> None:
         self._nodes = nodes
-        self._defaults = defaults
         self._report = report
         self._assumed = assumed
 
-    def filled(self, part: KnownModelPart, path: Path) -> ModelPart | None:
-        """Return a model with what it leaves out; None, and a fault, where that is not known."""
+    def filled(
+        self, part: KnownModelPart, item: dict[str, Any], path: Path
+    ) -> dict[str, Any] | None:
+        """Return a model with what it leaves out; None, and a fault, where that is not known.
+
+        Parameters
+        ----------
+        part, item
+            The model, and as the file has it.
+        path
+            Where it is.
+        """
         facts = self._facts(part, path)
         if facts is None:
             return None
-        given = {name: value for name, value in part if name in part.model_fields_set}
-        given.pop("model")
-        own: dict[str, Any] = {"name": facts.name, "demand": DemandPart.model_construct(
-            **{name: getattr(_NONE, name) for name in DemandPart.model_fields}
-        )}  # fmt: skip
+        given = {key: value for key, value in item.items() if value is not None and key != "model"}
+        own: dict[str, Any] = {"name": facts.name, "demand": {"requests_per_second": 0.0}}
         said = []
-        if "weights_bytes" not in given:
-            own["weights_bytes"] = facts.weights_bytes.value
+        if "weights" not in given:
+            own["weights"] = f"{facts.weights_bytes.value}B"
             said.append(f"weights {format_bytes(facts.weights_bytes.value)}")
-        if "architecture" not in given:
-            size = given.get("weights_bytes") or facts.weights_bytes.value
-            own["architecture"] = known_shape(facts.name, size)
         try:
+            degrees = part.tensor_parallel
             if "tensor_parallel" not in given:
-                degree = self._degree(part, facts)
-                own["tensor_parallel"] = (degree,)
-                said.append(f"tensor_parallel {degree}")
+                degrees = (self._degree(part, facts),)
+                own["tensor_parallel"] = degrees[0]
+                said.append(f"tensor_parallel {degrees[0]}")
             if "kv_bytes_per_token" not in given:
-                degrees = given.get("tensor_parallel") or own["tensor_parallel"]
                 figures = cache_figures(facts, max(degrees))
                 own |= _cache(figures)
                 said.append(f"{figures.bytes_per_token.value:,} B of KV cache per token")
@@ -80,7 +76,7 @@ class Known:
             return None
         if said:
             self._assumed.append(f"{facts.name}: {', '.join(said)}; {facts.weights_bytes.origin}")
-        return ModelPart.model_construct(**own | given)
+        return own | given
 
     def _facts(self, part: KnownModelPart, path: Path) -> ModelFacts | None:
         """Return what the catalogue knows of a model; None, and a fault, where that is nothing."""
@@ -117,28 +113,22 @@ class Known:
 
     def _kv_dtype(self, launch: LaunchPart | None) -> str:
         """Return the type of the KV cache that the engine's arguments ask for."""
-        filled = (launch or LaunchPart()).filled_from(self._defaults.launch)
-        words = [part for word in filled.args or () for part in word.split("=", 1)]
+        given = () if launch is None else launch.args
+        words = [part for word in given for part in word.split("=", 1)]
         asked = (value for flag, value in pairwise(words) if flag == "--kv-cache-dtype")
         return "fp8" if next(asked, "") in _FP8 else "auto"
 
 
-_NONE = Demand(0.0)
-
-
 def _cache(figures: CacheFigures) -> dict[str, Any]:
-    """Return the fields that say what a model caches."""
-    fields: dict[str, Any] = {"kv_bytes_per_token": figures.bytes_per_token.value}
+    """Return what a file states of what a model caches."""
+    stated: dict[str, Any] = {
+        "kv_bytes_per_token": figures.bytes_per_token.value,
+        "sliding_windows": list(map(asdict, figures.windows)),
+        "kv_block_tokens": figures.block_tokens.value,
+    }
     if figures.bytes_per_sequence is not None:
-        fields["kv_bytes_per_sequence"] = figures.bytes_per_sequence.value
-    fields["sliding_windows"] = tuple(
-        SlidingWindowPart.model_construct(
-            tokens=window.tokens, kv_bytes_per_token=window.kv_bytes_per_token
-        )
-        for window in figures.windows
-    )
-    fields["kv_block_tokens"] = figures.block_tokens.value
+        stated["kv_bytes_per_sequence"] = figures.bytes_per_sequence.value
     if figures.split is not None:
         key, fact = figures.split
-        fields[key] = Attention(str(fact.value)) if key == "attention" else fact.value
-    return fields
+        stated[key] = fact.value
+    return stated

@@ -9,10 +9,10 @@ from kvplace.core.rules.registry import rule_kinds
 from kvplace.core.rules.rule import Rule
 from kvplace.formats.validation.fields import Count, Integer, Name, Text, kind, word
 from kvplace.formats.validation.json_text import stated
-from kvplace.formats.validation.parts import Part, Written, fields_of
+from kvplace.formats.validation.parts import Part, Written, built, fields_of
 from kvplace.formats.validation.values import name, refuse_value
 
-__all__ = ["Names", "PlacesPart", "RulePart", "build_rule", "rule_data"]
+__all__ = ["Names", "PlacesPart", "RulePart", "rule_data"]
 
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pin": (("models", "places", "soft"), ("models", "places")),
@@ -95,13 +95,10 @@ class RulePart(Part):
             refuse_value(f"{article} {self.rule} rule needs {needed}")
         return self
 
-
-def build_rule(part: RulePart) -> Rule:
-    """Return the rule that a part states."""
-    given = {key: value for key, value in part if key != "rule" and value is not None}
-    if part.places is not None:
-        given["places"] = part.places.build()
-    return rule_kinds()[part.rule](**given)
+    def build(self) -> Rule:
+        """Return the rule."""
+        given = {key: built(value) for key, value in self if key != "rule" and value is not None}
+        return rule_kinds()[self.rule](**given)
 
 
 def rule_data(rule: Rule) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 from kvplace.core.placement import Placement, Replica
 from kvplace.formats.diagnostics import Report, shown
 from kvplace.formats.fleet.asked import WindowPart
-from kvplace.formats.fleet.rules import RulePart, build_rule
+from kvplace.formats.fleet.rules import RulePart
 from kvplace.formats.plan.schema import PlanModelPart, PlanPart, ReplicaPart, plan_of_part
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.text.document import mapping_of
@@ -36,7 +36,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
     replicas = replicas_of(data, report)
     models = built_list(PlanModelPart, data, "models", report)
     nodes = validate_list(PlanNode, data.get("nodes", []), ("nodes",), report, least=0)
-    rules = validate_list(RulePart, data.get("rules", []), ("rules",), report, least=0)
+    rules = built_list(RulePart, data, "rules", report)
     windows = built_list(WindowPart, data, "windows", report)
     report.refuse()
     assert head is not None
@@ -45,9 +45,9 @@ def parse_plan(text: str, source: str = "") -> Plan:
         gpus=tuple(gpus),
         placement=Placement(tuple(replicas)),
         nodes=tuple(nodes),
-        models=tuple(model for model in models if model is not None),
-        rules=tuple(build_rule(rule) for rule in rules if rule is not None),
-        windows=tuple(window for window in windows if window is not None),
+        models=tuple(models),
+        rules=tuple(rules),
+        windows=tuple(windows),
         progress=tuple(step.build() for step in head.progress),
     )
 

@@ -1,5 +1,6 @@
 """The plan file as a whole: kvplace.plan/v1."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -111,9 +112,9 @@ class FailurePart(Part):
     moves: Integer
     """Replicas that are started or moved to restore everything."""
 
-    def build(self, **given: Any) -> Any:
+    def build(self) -> Any:
         """Return what becomes of the placement in the failure."""
-        return super().build(outcome=Recovery(self.outcome), **given)
+        return replace(super().build(), outcome=Recovery(self.outcome))
 
 
 class PlanPart(Part):

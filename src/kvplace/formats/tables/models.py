@@ -386,6 +386,6 @@ class _Reader:
         return sizes
 
     @property
-    def unstated(self) -> dict[str, Sequence[int]]:
+    def unstated(self) -> dict[str, Any]:
         """Rows of the table that state no overhead, and no least KV memory."""
         return {"overhead": self._empty["overhead_gib"], "least": self._empty["min_kv_gib"]}

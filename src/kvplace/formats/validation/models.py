@@ -3,7 +3,6 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import chain
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -99,43 +98,38 @@ def validate_list(
 def built_list(
     part: type[Part], data: Mapping[str, Any], key: str, report: Report, least: int = 0
 ) -> list[Any]:
-    """Return what each item of a list below a key states, None where it fails."""
+    """Return what the items of a list below a key state, those that are sound."""
     found: list[Any] = []
     for index, item in enumerate(validate_list(part, data.get(key, []), (key,), report, least)):
         try:
-            found.append(None if item is None else item.build())
+            found += [] if item is None else [item.build()]
         except InputError as error:
-            found.append(None)
             for fault in error.faults:
                 field = fault.path.removeprefix(f"{getattr(item, 'name', '')}.")
                 report.add((key, index, field), fault.message)
     return found
 
 
-def columns_of(part: type[Part], items: Sequence[Any]) -> Columns[Any] | None:
+def columns_of(part: type[Part], items: Sequence[Any]) -> Columns[Any]:
     """Return what items of a list state, column by column, as `Part.build` does item by item.
 
-    None where one of them is not sound: then `validate` tells what is wrong.
+    Raises
+    ------
+    ValueError
+        One of them is not sound: then `validate` tells what is wrong.
     """
-    with suppress(ValueError):  # which that of the schema library is
-        return _columns(part, items)
-    return None
-
-
-def _columns(part: type[Part], items: Sequence[Any]) -> Columns[Any]:
-    """Return columns; a `ValueError` where an item is not sound."""
     known, core = fields_of(part), defaults_of(part.core)  # type: ignore[arg-type]  # a dataclass
-    used = set(chain.from_iterable(items)) if set(map(type, items)) == {dict} else {None}
+    used = set(chain.from_iterable(items)) if set(map(type, items)) <= {dict} else {None}
     if not used <= known.keys():
         raise ValueError
     columns: dict[str, Sequence[Any]] = {}
     for key, (name, _, kind, *_) in known.items():
-        if key not in used and name in core:
+        if key not in used and name in core and (used or columns):  # one tells how many there are
             continue
         held, *others = get_args(kind) if get_origin(kind) is Annotated else (kind,)
         part_of = isinstance(held, type) and issubclass(held, Part)
         if part_of and all(isinstance(other, Documented) for other in others):
-            columns[name] = _columns(held, [item.get(key, {}) for item in items])
+            columns[name] = columns_of(held, [item.get(key, {}) for item in items])
             continue
         rows = [row for row, item in enumerate(items) if key in item]
         if len(rows) < len(items) and name not in core:

@@ -21,7 +21,6 @@ from typing import (
     Any,
     ClassVar,
     NamedTuple,
-    Self,
     TypeVar,
     Union,
     cast,
@@ -157,27 +156,21 @@ class Part(Told, BaseModel):
     core: ClassVar[Callable[..., Any] | None] = None
     """What the part states, a class with the same fields; None where code of its own builds it."""
 
-    def build(self, **given: Any) -> Any:
+    def build(self) -> Any:
         """Return what the part states; what is None is left to the defaults of its class.
-
-        Parameters
-        ----------
-        given
-            Values that take the place of the part's own.
 
         Raises
         ------
         InputError
             The values contradict each other.
         """
-        assert self.core is not None
         values = self.__dict__
         own = {
             name: value if type(value) in PLAIN else built(value)
             for name in self.model_fields_set | _without_default(type(self))
             if (value := values[name]) is not None
         }
-        return type(self).core(**own | given)  # type: ignore[misc]  # seen as a method
+        return type(self).core(**own)  # type: ignore[misc]  # seen as a method
 
     def checked(self) -> Any:
         """Return what the part states; values that contradict each other are refused."""
@@ -185,14 +178,6 @@ class Part(Told, BaseModel):
             return self.build()
         except InputError as error:
             refuse_value("; ".join(map(str, error.faults)))
-
-    def filled_from(self, default: Self | None) -> Self:
-        """Return this part with what it does not give taken from another."""
-        if default is None:
-            return self
-        given = {name: getattr(default, name) for name in default.model_fields_set}
-        given |= {name: getattr(self, name) for name in self.model_fields_set}
-        return self.model_construct(**given)
 
 
 @cached
