@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from kvplace.errors import Fault, InputError
@@ -32,6 +33,20 @@ _PLAIN_KEY = re.compile(r"[\w/-]{1,64}")
 _LONGEST = 60
 
 
+def path_text(path: Path) -> str:
+    """Return a path as people write it, such as ``models[3].slo.ttft``."""
+    parts: list[str] = []
+    for step in path:
+        if isinstance(step, int):
+            parts.append(f"[{step}]")
+        elif _PLAIN_KEY.fullmatch(step):
+            parts.append(f".{step}" if parts else step)
+        else:
+            parts.append(f"[{shown(step)}]")
+    return "".join(parts)
+
+
+@dataclass
 class Report:
     """Collects what is wrong with one file, then raises all of it in the order of the file.
 
@@ -45,17 +60,11 @@ class Report:
         Turns a path into text; `path_text` where not given.
     """
 
-    def __init__(
-        self,
-        source: str,
-        line_of: Callable[[Path], int | None] = lambda _: None,
-        text_of: Callable[[Path], str] | None = None,
-    ) -> None:
-        self.source = source
-        self.line_of = line_of
-        self.text_of = text_of or path_text
-        self._faults: list[tuple[Path, str, int | None]] = []
-        self._faulty: set[Path] = set()
+    source: str
+    line_of: Callable[[Path], int | None] = lambda _: None
+    text_of: Callable[[Path], str] = path_text
+    _faults: list[tuple[Path, str, int | None]] = field(default_factory=list)
+    _faulty: set[Path] = field(default_factory=set)
 
     def add(self, path: Path, message: str, line: int | None = None) -> None:
         """Note one fault at a path; `line` where it is not the path's own.
@@ -106,19 +115,6 @@ class Report:
         self.add(path, message, line)
         self.refuse()
         raise AssertionError  # pragma: no cover - refuse raises where a fault is noted
-
-
-def path_text(path: Path) -> str:
-    """Return a path as people write it, such as ``models[3].slo.ttft``."""
-    parts: list[str] = []
-    for step in path:
-        if isinstance(step, int):
-            parts.append(f"[{step}]")
-        elif _PLAIN_KEY.fullmatch(step):
-            parts.append(f".{step}" if parts else step)
-        else:
-            parts.append(f"[{shown(step)}]")
-    return "".join(parts)
 
 
 def path_of(text: str) -> Path:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
@@ -29,10 +29,11 @@ from kvplace.formats.validation.parts import shell
 __all__ = ["Assembly"]
 
 _LISTS = ("nodes", "models", "rules", "windows")
-_DEMAND = {field.name: field.default for field in fields(Demand)}
+_DEMAND = {of.name: of.default for of in fields(Demand)}
 """Names of what is asked of a model, in order, each with its default."""
 
 
+@dataclass
 class Assembly:
     """Puts a problem together and notes everything that keeps it from being one.
 
@@ -46,20 +47,15 @@ class Assembly:
         The load asked for; None leaves it to the file.
     nodes
         The nodes, where the file does not hold them.
+    assumed
+        What is assumed of models, a sentence each.
     """
 
-    def __init__(
-        self,
-        data: dict[str, Any],
-        report: Report,
-        objective: Objective | None,
-        nodes: tuple[Node, ...] | None = None,
-    ) -> None:
-        self._data = data
-        self._report = report
-        self._objective = objective
-        self._nodes = nodes
-        self._assumed: list[str] = []
+    data: dict[str, Any]
+    report: Report
+    objective: Objective | None
+    nodes: tuple[Node, ...] | None = None
+    assumed: list[str] = field(default_factory=list)
 
     def problem(self) -> Problem:
         """Return the problem.
@@ -69,17 +65,17 @@ class Assembly:
         InputError
             Every fault noted.
         """
-        data, report = self._data, self._report
+        data, report = self.data, self.report
         head = validate(shell(FleetPart, _LISTS), data, (), report)
         if head is None and "schema" in data and report.covers(("schema",)):
             report.refuse()  # written for another format: nothing else would mean anything
-        nodes = self._built_nodes() if self._nodes is None else self._nodes
+        nodes = self._built_nodes() if self.nodes is None else self.nodes
         windows = built_list(WindowPart, data, "windows", report, least="windows" in data)
         defaults = data.get("defaults", {}) if head is not None else {}
         models = self._models(defaults, windows, nodes)
         rules = built_list(RulePart, data, "rules", report)
         head = head or FleetPart.model_construct()
-        objective = self._objective
+        objective = self.objective
         if objective is None and head.objective is not None:
             objective = Objective(head.objective)
         items = data.get("models")
@@ -102,7 +98,7 @@ class Assembly:
                 tuple(rules),
                 stretches,
                 timing,
-                tuple(self._assumed),
+                tuple(self.assumed),
                 head.quantile,
             )
             if head.quantile is not None and found.goal is not Objective.PRESSURE:
@@ -115,7 +111,7 @@ class Assembly:
 
     def _built_nodes(self) -> tuple[Node, ...]:
         """Build the nodes: of a list, or of groups in one line of text."""
-        listed, report = self._data.get("nodes", []), self._report
+        listed, report = self.data.get("nodes", []), self.report
         if isinstance(listed, str):
             try:
                 return parse_gpus(listed)
@@ -125,7 +121,7 @@ class Assembly:
                 for fault in error.faults:
                     report.add(("nodes",), fault.message)
                 return ()
-        given = "nodes" in self._data
+        given = "nodes" in self.data
         parts = validate_list(NodePart, listed, ("nodes",), report) if given else []
         return build_nodes(parts, report)
 
@@ -133,9 +129,9 @@ class Assembly:
         self, defaults: dict[str, Any], windows: list[Window], nodes: tuple[Node, ...]
     ) -> Sequence[Model | None]:
         """Build the models; None where one is faulty."""
-        if "models" not in self._data:
+        if "models" not in self.data:
             return []
-        items = self._data["models"]
+        items = self.data["models"]
         if isinstance(items, list):
             weights = {window.name: window.weight for window in windows}
             what_ifs = {window.name for window in windows if window.like}
@@ -148,13 +144,13 @@ class Assembly:
             if not any(named):
                 with suppress(ValueError, InputError):  # what is wrong is told model by model
                     return self._whole(dict(enumerate(items)), nodes)
-        parts = validate_list(_part_of, items, ("models",), self._report)
+        parts = validate_list(_part_of, items, ("models",), self.report)
         sound = {at: items[at] for at, part in enumerate(parts) if part is not None}
         for at, part in enumerate(parts):
             if isinstance(part, KnownModelPart):
                 from kvplace.formats.fleet.known import Known  # noqa: PLC0415 - only for these
 
-                known = Known(nodes, self._report, self._assumed)
+                known = Known(nodes, self.report, self.assumed)
                 whole = known.filled(part, sound.pop(at), ("models", at))
                 sound |= {} if whole is None else {at: whole}
         models: list[Model | None] = [None] * len(parts)
@@ -179,7 +175,7 @@ class Assembly:
         InputError
             Values of one contradict each other.
         """
-        held, given = list(items.values()), self._data["models"]
+        held, given = list(items.values()), self.data["models"]
         stated = columns_of(ModelPart, held)
         bare = [row for row, item in enumerate(held) if item.get("overhead") is None]
         models = models_with_estimates(
@@ -190,7 +186,7 @@ class Assembly:
             called=[given[at].get("model", item["name"]) for at, item in items.items()],
         )
         every = zip(items, models, strict=True)
-        return [with_degrees(at, model, self._report, self._assumed) for at, model in every]
+        return [with_degrees(at, model, self.report, self.assumed) for at, model in every]
 
     def _hint(self, index: int, item: object) -> None:
         """Say of a model without weights that the catalogue knows them."""
@@ -198,7 +194,7 @@ class Assembly:
             return
         name = item.get("name")
         if isinstance(name, str) and known_model(name) is not None:
-            self._report.add(
+            self.report.add(
                 ("models", index, "weights"),
                 f"is missing; the catalogue knows this model: write model: {name} in place of "
                 "name, or its weights",
@@ -211,14 +207,14 @@ class Assembly:
         if not isinstance(item, dict) or not isinstance(item.get("demand"), list):
             return item
         path = ("models", index, "demand")
-        parts = validate_list(WindowDemandPart, item["demand"], path, self._report)
+        parts = validate_list(WindowDemandPart, item["demand"], path, self.report)
         found: dict[str, Demand] = {}
         for at, part in enumerate(parts):
             if part is not None and part.window in found:
-                self._report.add((*path, at, "window"), f"{shown(part.window)} is stated twice")
+                self.report.add((*path, at, "window"), f"{shown(part.window)} is stated twice")
             elif part is not None and part.window in what_ifs:
                 message = f"{shown(part.window)} is a what-if; its demand follows from its `like`"
-                self._report.add((*path, at, "window"), message)
+                self.report.add((*path, at, "window"), message)
             elif part is not None:
                 asked = (getattr(part, name) for name in _DEMAND)
                 found[part.window] = Demand(*asked)

@@ -123,13 +123,6 @@ def _check_objectives(model: Model, path: Path, report: Report) -> None:
 
 def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:
     """Note what keeps the load of a model from being computed."""
-    if not model.windows:
-        try:
-            objective.load(model)
-        except InputError:
-            pass  # what is told below
-        else:
-            return
     missing = objective.missing(model)
     for field in missing:
         message = f"{shown(model.name)} needs it for the objective {objective.value}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from kvplace.core.hardware import Node
 from kvplace.errors import InputError
@@ -22,7 +22,7 @@ __all__ = ["Known"]
 _FP8 = ("fp8", "fp8_e4m3", "fp8_e5m2")
 
 
-class Known:
+class Known(NamedTuple):
     """Fills in models that are only named, and notes what it took from where.
 
     Parameters
@@ -35,10 +35,9 @@ class Known:
         Where it is noted.
     """
 
-    def __init__(self, nodes: Sequence[Node], report: Report, assumed: list[str]) -> None:
-        self._nodes = nodes
-        self._report = report
-        self._assumed = assumed
+    nodes: Sequence[Node]
+    report: Report
+    assumed: list[str]
 
     def filled(
         self, part: KnownModelPart, item: dict[str, Any], path: Path
@@ -72,10 +71,10 @@ class Known:
                 own |= _cache(figures)
                 said.append(f"{figures.bytes_per_token.value:,} B of KV cache per token")
         except InputError as error:
-            self._report.add(path, error.faults[0].message)
+            self.report.add(path, error.faults[0].message)
             return None
         if said:
-            self._assumed.append(f"{facts.name}: {', '.join(said)}; {facts.weights_bytes.origin}")
+            self.assumed.append(f"{facts.name}: {', '.join(said)}; {facts.weights_bytes.origin}")
         return own | given
 
     def _facts(self, part: KnownModelPart, path: Path) -> ModelFacts | None:
@@ -85,7 +84,7 @@ class Known:
         if known is None:
             near = near_model(part.model)
             hint = f"did you mean {shown(near)}" if near else "kvplace catalogue models lists them"
-            self._report.add(
+            self.report.add(
                 place,
                 f"the catalogue has no model {shown(part.model)}; {hint}; of another model give "
                 "name and weights in place of model (kvplace init writes them from its files)",
@@ -95,14 +94,14 @@ class Known:
             return facts_of(known, self._kv_dtype(part.launch))
         except InputError as error:
             way = f"kvplace init --models {part.model} --facts hub writes what its checkpoint says"
-            self._report.add(place, f"{error.faults[0].message.partition(';')[0]}; {way}")
+            self.report.add(place, f"{error.faults[0].message.partition(';')[0]}; {way}")
             return None
 
     def _degree(self, part: KnownModelPart, facts: ModelFacts) -> int:
         """Return the smallest degree that fits one of the nodes that a model may run on."""
         usable = [
             (len(node.gpus), max((g.usable_bytes for g in gpus), default=0))
-            for node in self._nodes
+            for node in self.nodes
             if (gpus := [g for g in node.gpus if not part.gpu_types or g.type in part.gpu_types])
         ]
         if not usable:

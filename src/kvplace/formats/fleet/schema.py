@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from kvplace.core.models.model import Attention, Model, Replicas, Split
 from kvplace.core.models.objective import Objective
@@ -31,9 +31,10 @@ from kvplace.formats.validation.fields import (
     Quantile,
     Resources,
     Text,
+    kind,
     word,
 )
-from kvplace.formats.validation.parts import ALWAYS, NOTHING, Documented, Part
+from kvplace.formats.validation.parts import ALWAYS, Documented, Part
 from kvplace.formats.validation.values import SPAN, copies, count, refuse_value
 
 __all__ = [
@@ -62,7 +63,7 @@ class GPUPart(Part):
     """What a process can allocate; by default what the catalogue says of the type."""
     reserve_bytes: Amount = Field(default=0, alias="reserve")
     """Kept for others: neither weights nor KV cache."""
-    resources: Resources = NOTHING
+    resources: Resources = Field(default={})
     """Further capacities that its shards share, by name."""
     price_per_hour: Positive | None = None
     """What it costs while in use, in any one currency."""
@@ -82,9 +83,9 @@ def _gpus(value: object) -> object:
     return list(map(_gpu, value)) if isinstance(value, list) else count(value)
 
 
-def _gpu_schema() -> dict[str, Any]:
-    named = {"type": "string", "minLength": 1, "examples": ["H100", "80GiB"]}
-    return {"anyOf": [named, GPUPart.model_json_schema()]}
+_NAMED = {"type": "string", "minLength": 1, "examples": ["H100", "80GiB"]}
+_GPU = {"anyOf": [_NAMED, GPUPart]}
+_COUNTED = {"type": "integer", "minimum": 1, "maximum": MAX_COUNT}
 
 
 class NodePart(Part):
@@ -94,25 +95,16 @@ class NodePart(Part):
     count: Count | None = None
     """Hosts alike, named name-0, name-1 and so on."""
     gpus: Annotated[
-        Any,
-        BeforeValidator(_gpus),
-        Documented(
-            lambda: {
-                "anyOf": [
-                    {"type": "integer", "minimum": 1, "maximum": MAX_COUNT},
-                    {"type": "array", "items": _gpu_schema(), "minItems": 1},
-                ]
-            }
-        ),
+        Any, *kind(_gpus, anyOf=[_COUNTED, {"type": "array", "items": _GPU, "minItems": 1}])
     ] = Field(examples=["8"])
     """GPUs that are all as `gpu` says, or each one by itself."""
-    gpu: Annotated[GPUPart | None, BeforeValidator(_gpu), Documented(_gpu_schema)] = None
+    gpu: Annotated[GPUPart | None, *kind(_gpu, **_GPU)] = None
     """Every GPU of a node that counts them: a mapping, or a type or memory alone."""
-    labels: dict[Name, Text] = NOTHING
+    labels: dict[Name, Text] = Field(default={})
     """Topology and other facts."""
     link_size: Count | None = None
     """GPUs in a row that share a fast link; by default all of the node."""
-    resources: Resources = NOTHING
+    resources: Resources = Field(default={})
     """Further capacities that the shards on its GPUs share, by name."""
 
 
@@ -144,9 +136,8 @@ def _replicas(value: object) -> object:
     return {"min": least, "max": most}
 
 
-def _demand_schema() -> dict[str, Any]:
-    listed = {"type": "array", "items": WindowDemandPart.model_json_schema(), "minItems": 1}
-    return {"anyOf": [DemandPart.model_json_schema(), listed]}
+_BY_WINDOW = {"type": "array", "items": WindowDemandPart, "minItems": 1}
+_DEMAND = Documented({"anyOf": [DemandPart, _BY_WINDOW]})
 
 
 class ModelPart(Part):
@@ -182,15 +173,13 @@ class ModelPart(Part):
     """Degree, or a list of allowed degrees."""
     replicas: Annotated[
         ReplicasPart,
-        BeforeValidator(_replicas),
-        Documented(
-            lambda: {
-                "anyOf": [
-                    {"type": "integer", "minimum": 1},
-                    {"type": "string", "pattern": SPAN, "examples": ["1-8"]},
-                    ReplicasPart.model_json_schema(),
-                ]
-            }
+        *kind(
+            _replicas,
+            anyOf=[
+                {"type": "integer", "minimum": 1},
+                {"type": "string", "pattern": SPAN, "examples": ["1-8"]},
+                ReplicasPart,
+            ],
         ),
     ] = ReplicasPart.model_construct(min=1, max=1)
     attention: Annotated[Attention, *word(*Attention)] = Attention.GROUPED
@@ -199,13 +188,11 @@ class ModelPart(Part):
     """KV heads of grouped attention; by default KV splits evenly."""
     gpu_types: Names | None = ()
     """GPU types that it may run on; by default all."""
-    resources: Resources = NOTHING
+    resources: Resources = Field(default={})
     """What each shard takes of further capacities, by name."""
-    demand: Annotated[DemandPart, Documented(_demand_schema)] = Field(
-        examples=["{requests_per_second: 2.1}"]
-    )
+    demand: Annotated[DemandPart, _DEMAND] = Field(examples=["{requests_per_second: 2.1}"])
     """Of all time, or a list of the demand in each window."""
-    windows: dict[Name, DemandPart] = NOTHING
+    windows: dict[Name, DemandPart] = Field(default={})
     """Demand by window, where `demand` states the mean beside it."""
     slo: SLOPart = SLOPart.model_construct()
     launch: LaunchPart | None = None
@@ -228,7 +215,7 @@ class ModelPart(Part):
         return self
 
 
-_AnyDemand = Annotated[DemandPart | None, Documented(_demand_schema)]
+_AnyDemand = Annotated[DemandPart | None, _DEMAND]
 
 
 class KnownModelPart(ModelPart):
@@ -253,6 +240,10 @@ class DefaultsPart(Part):
     """How engines are started."""
 
 
+_GROUPS = {"type": "string", "examples": ["5x8xH100"]}
+_NODES = {"type": "array", "items": NodePart}
+
+
 class FleetPart(Part):
     """A fleet file: GPUs, and the models to place on them."""
 
@@ -262,17 +253,9 @@ class FleetPart(Part):
     objective: _Objective | None = None
     """Load to plan for; by default what the models give enough for."""
     defaults: DefaultsPart = DefaultsPart.model_construct()
-    nodes: Annotated[
-        list[NodePart],
-        Documented(
-            lambda: {
-                "anyOf": [
-                    {"type": "string", "examples": ["5x8xH100"]},
-                    {"type": "array", "items": NodePart.model_json_schema()},
-                ]
-            }
-        ),
-    ] = Field(examples=["5x8xH100"])
+    nodes: Annotated[list[NodePart], Documented({"anyOf": [_GROUPS, _NODES]})] = Field(
+        examples=["5x8xH100"]
+    )
     """Hosts; or in one line, hosts x GPUs x type, as --gpus takes them."""
     models: list[KnownModelPart | ModelPart] = Field(examples=["[{model: Qwen/Qwen3-8B}]"])
     windows: list[WindowPart] = Field(default=[])

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator
 
 from kvplace.core.names import LONGEST_NAME, MAX_COUNT
 from kvplace.formats.diagnostics import kind_of, nearest
 from kvplace.formats.validation import values as of
-from kvplace.formats.validation.parts import Exact, Written
+from kvplace.formats.validation.parts import Documented, Exact, Written
 from kvplace.units import bytes_text
 
 __all__ = [
@@ -61,7 +61,7 @@ def kind(
     """
     further = [] if write is None else [Written(write)]
     stands = [] if exact is None else [Exact(exact)]
-    return BeforeValidator(check), WithJsonSchema(json_schema), *further, *stands
+    return BeforeValidator(check), Documented(json_schema), *further, *stands
 
 
 def _seconds_text(seconds: float) -> str:

@@ -24,6 +24,7 @@ __all__ = ["json_pieces", "json_text", "stated", "stated_all"]
 
 _POSITIONAL = 1e-4, 1e16
 """Numbers from and below which are written without an exponent."""
+_SCALARS = json.JSONEncoder(separators=("\n", ": "), allow_nan=False)
 AT_ONCE = 20_000
 """Entries of a list that are written together."""
 
@@ -230,12 +231,10 @@ def _grouped(texts: Sequence[str], counts: Sequence[int], line: str) -> Iterable
 def _plain(values: Sequence[Any], line: str) -> list[str]:
     """Return plain data: of one kind of scalar all at once, else value by value."""
     kinds = set(map(type, values))
-    if kinds in ({str}, {int}):
-        write = encode_basestring_ascii if kinds == {str} else int.__repr__
-        alike = values.count(values[0]) == len(values)
-        return [write(values[0])] * len(values) if alike else list(map(write, values))
     if kinds == {float} and all(map(math.isfinite, values)):
         return _floats(values)
+    if kinds and kinds.isdisjoint((list, tuple, dict)):
+        return _SCALARS.encode(values)[1:-1].split("\n")  # no text holds a line break as it is
     texts: list[str] = []
     known: dict[str, str] = {}  # most of what is not a scalar, such as a list of degrees, recurs
     for value in values:
@@ -251,10 +250,7 @@ def _floats(values: Sequence[float]) -> list[str]:
     """Return finite numbers as the standard library writes them, in a quarter of the time."""
     texts = to_json(list(values))[1:-1].decode().split(",")
     least, most = _POSITIONAL
-    if least <= min(values) and max(values) < most:
-        return texts
-    for row in [row for row, value in enumerate(values) if not least <= value < most]:
-        texts[row] = float.__repr__(
-            values[row]
-        )  # the schema library writes no exponent, or another
+    for row, value in enumerate(values):
+        if not least <= value < most:  # the schema library writes no exponent, or another
+            texts[row] = float.__repr__(value)
     return texts

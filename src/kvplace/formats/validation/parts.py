@@ -38,7 +38,6 @@ from kvplace.formats.validation.values import refuse_value
 __all__ = [
     "ALWAYS",
     "MISSING",
-    "NOTHING",
     "PLAIN",
     "Documented",
     "Exact",
@@ -68,36 +67,31 @@ class _Always:
 ALWAYS = _Always()
 
 
-class _Nothing(dict[Any, Any]):
-    """No entries: one mapping for all, which the schema library copies unless it has a hash."""
-
-    def __hash__(self) -> int:  # type: ignore[override]  # a mapping has none
-        return 0
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, _source: Any, handler: Any) -> Any:
-        """Return what the JSON Schema writes it as."""
-        return handler(dict)
-
-
-NOTHING: dict[Any, Any] = _Nothing()
-"""The default of a mapping that may be left out; nobody changes it."""
-
-
 class Written(NamedTuple):
     """How a value of a kind is written; without it, as it stands."""
 
     write: Callable[[Any], Any]
 
 
-class Documented(NamedTuple):
-    """The JSON Schema of a kind, made when it is asked for and not when a file is read."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Documented:
+    """The JSON Schema of a kind; a part in it stands for its own, made when it is asked for."""
 
-    make: Callable[[], dict[str, Any]]
+    schema: dict[str, Any]
 
     def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
         """Return the JSON Schema."""
-        return self.make()
+        made: dict[str, Any] = _inlined(self.schema)
+        return made
+
+
+def _inlined(schema: Any) -> Any:
+    """Return a JSON Schema with those of the parts in it."""
+    if isinstance(schema, type):
+        return schema.model_json_schema()  # type: ignore[attr-defined]  # a part
+    if isinstance(schema, dict):
+        return {key: _inlined(inner) for key, inner in schema.items()}
+    return list(map(_inlined, schema)) if isinstance(schema, list) else schema
 
 
 class Exact(NamedTuple):
