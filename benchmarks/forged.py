@@ -42,7 +42,7 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Stop
 from kvplace.errors import InputError, KvplaceError
 from kvplace.formats.plan.io import plan_of, write_plan
-from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.schema import parse_plan
 from kvplace.solver.solve import solve
 from oracle import solve_exactly
 from oracle_splits import solve_by_force

@@ -32,7 +32,7 @@ from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.together import Together
 from kvplace.formats.plan.io import plan_of, write_plan
-from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.schema import parse_plan
 from kvplace.solver.solve import solve
 from kvplace.units import GIB
 from timings import PowerTiming

@@ -13,7 +13,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.formats.plan.io import plan_of, write_plan
-from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.schema import parse_plan
 from kvplace.report.summary import summary
 from kvplace.solver.bounds import balance
 from kvplace.solver.bounds.balance import rank_bounds, told_ranks

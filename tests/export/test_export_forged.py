@@ -10,7 +10,7 @@ from kvplace.core.models.launch import EngineName
 from kvplace.errors import InputError
 from kvplace.export.layout import lay_out
 from kvplace.export.runbook.runbook import runbook
-from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.schema import parse_plan
 from kvplace.formats.proposal import read_proposal, write_proposal
 from kvplace.replan.proposal import verify
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvplace.cli.main import main
-from kvplace.formats.plan.csv import parse_plan_table, table_text
+from kvplace.formats.plan.rows import parse_plan_table, table_text
 from kvplace.formats.plan.table import PlanTable
 from kvplace.formats.text.cells import plain_cell, safe_cell
 from kvplace.report.tables.scores import rows_csv

@@ -8,7 +8,7 @@ import pytest
 
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.io import plan_csv, plan_of, read_plan, write_plan
+from kvplace.formats.plan.io import plan_csv, read_plan, write_plan
 from kvplace.formats.read import parse_fleet, read
 from kvplace.solver.solve import solve
 
@@ -81,7 +81,7 @@ def damaged(text, chance):
 @pytest.fixture(scope="module")
 def originals():
     problem = parse_fleet(FLEET)
-    plan = plan_of(solve(problem, solver="reference"))
+    result = solve(problem, solver="reference")
     return {
         "f.yaml": FLEET,
         "g.yaml": write_fleet(problem),
@@ -89,8 +89,8 @@ def originals():
         '{"memory": "80GiB"}}],\n "models": [{"name": "m", "weights": "1GiB",\n  "demand": '
         '{"requests_per_second": 1}, "slo": {"latency": "1s"}}]}',
         "m.csv": TABLE,
-        "p.json": write_plan(plan),
-        "p.csv": plan_csv(plan),
+        "p.json": write_plan(result),
+        "p.csv": plan_csv(result),
     }
 
 

@@ -276,7 +276,7 @@ def _emit_plan(result: "Result", form: str, output: str | None) -> None:
             sys.stdout.buffer.writelines(piece.encode() for piece in plan_pieces(result))
             sys.stdout.buffer.flush()
     else:  # without what reads and writes JSON
-        from kvplace.formats.plan.csv import table_text
+        from kvplace.formats.plan.rows import table_text
         from kvplace.formats.plan.table import table_of
 
         emit(table_text(table_of(result)), output, data=True)

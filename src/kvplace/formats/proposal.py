@@ -12,8 +12,7 @@ from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.formats.diagnostics import Path, Report
-from kvplace.formats.plan.read_json import parse_plan, replicas_of
-from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart
+from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart, parse_plan, replicas_of
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.validation.fields import (
     Integer,

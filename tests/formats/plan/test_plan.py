@@ -17,9 +17,9 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
-from kvplace.formats.plan.csv import parse_plan_table, table_text
 from kvplace.formats.plan.io import plan_csv, plan_of, read_plan, write_plan
-from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.rows import parse_plan_table, table_text
+from kvplace.formats.plan.schema import parse_plan
 from kvplace.formats.plan.table import COLUMNS, PlanTable
 from kvplace.formats.read import parse_fleet
 from kvplace.formats.tables.models import parse_table
@@ -56,8 +56,13 @@ KEYS = [
 
 
 @pytest.fixture(scope="module")
-def plan():
-    return plan_of(solve(parse_fleet(FLEET), solver="reference"))
+def result():
+    return solve(parse_fleet(FLEET), solver="reference")
+
+
+@pytest.fixture(scope="module")
+def plan(result):
+    return plan_of(result)
 
 
 def edited(plan, change):
@@ -88,10 +93,10 @@ def test_a_written_plan_reads_back_equal(plan, tmp_path):
     assert read_plan(path) == plan
 
 
-def test_the_table_of_a_plan_has_one_row_per_shard_and_its_placement(plan, tmp_path):
+def test_the_table_of_a_plan_has_one_row_per_shard_and_its_placement(result, plan, tmp_path):
     path = tmp_path / "p.csv"
-    path.write_text(plan_csv(plan), encoding="utf-8")
-    header, *rows = plan_csv(plan).splitlines()
+    path.write_text(plan_csv(result), encoding="utf-8")
+    header, *rows = plan_csv(result).splitlines()
     assert header == "model,replica,shard,node,gpu,weights_bytes,load"
     assert len(rows) == 3
     assert rows[0].startswith("a,0,0,n,n/")
@@ -142,7 +147,7 @@ def test_any_plan_reads_back_equal(result):
     plan = plan_of(result)
     assert parse_plan(write_plan(plan)) == plan
     if plan.gpus:
-        assert parse_plan_table(plan_csv(plan)).placement == plan.placement
+        assert parse_plan_table(plan_csv(result)).placement == plan.placement
 
 
 def test_no_placement_is_null_and_reads_back_as_infinity(plan):
@@ -265,4 +270,4 @@ def test_rows_of_many_undivided_models_are_those_made_one_by_one():
         )
         for held in (assigned, single)
     )
-    assert plan_csv(whole) == plan_csv(one_by_one) == plan_csv(plan_of(one_by_one))
+    assert plan_csv(whole) == plan_csv(one_by_one)

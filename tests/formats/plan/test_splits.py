@@ -17,7 +17,7 @@ from kvplace.core.result import Result, Stop
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.plan.problem import problem_of
-from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.schema import parse_plan
 from kvplace.formats.read import parse_fleet
 
 FLEET = """\

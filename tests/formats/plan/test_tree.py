@@ -14,7 +14,7 @@ from kvplace.core.result import Status
 from kvplace.formats.plan import of_result
 from kvplace.formats.plan.io import plan_of, read_plan, write_plan
 from kvplace.formats.plan.parquet import plan_bytes
-from kvplace.formats.plan.read_json import parse_plan
+from kvplace.formats.plan.schema import parse_plan
 from kvplace.solver.solve import solve
 
 

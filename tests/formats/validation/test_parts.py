@@ -12,8 +12,7 @@ from kvplace.core.models.model import Model, Moving, Replicas, Split
 from kvplace.core.problem import Problem
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.fleet.asked import DemandPart, SLOPart, WindowPart
-from kvplace.formats.fleet.launch import LaunchPart
-from kvplace.formats.fleet.moving import MovingPart
+from kvplace.formats.fleet.launch import LaunchPart, MovingPart
 from kvplace.formats.fleet.rules import PlacesPart
 from kvplace.formats.fleet.schema import ModelPart, ReplicasPart
 from kvplace.formats.fleet.write import write_fleet

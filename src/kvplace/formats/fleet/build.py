@@ -141,7 +141,7 @@ class Assembly:
             if defaults:
                 items = [_with_defaults(item, defaults) for item in items]
             named = [isinstance(item, dict) and "model" in item for item in items]
-            if not any(named):
+            if items and not any(named):
                 with suppress(ValueError, InputError):  # what is wrong is told model by model
                     return self._whole(dict(enumerate(items)), nodes)
         parts = validate_list(_part_of, items, ("models",), self.report)

@@ -1,5 +1,6 @@
-"""How a model is launched, as files state it."""
+"""How a model is launched, where it runs now and what it takes to move it, as files state it."""
 
+import math
 import re
 import shlex
 from typing import Annotated, Any
@@ -7,12 +8,13 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from kvplace.core.models.launch import ENGINES, Launch
+from kvplace.core.models.model import Moving
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.validation.fields import Count, Name, Text, kind, word
+from kvplace.formats.validation.fields import Count, Duration, Name, Text, kind, word
 from kvplace.formats.validation.parts import Part
-from kvplace.formats.validation.values import refuse_value, text
+from kvplace.formats.validation.values import name, number, refuse_value, text
 
-__all__ = ["LaunchPart"]
+__all__ = ["LaunchPart", "MovingPart", "PlacedOn"]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _SECRET = re.compile(
@@ -61,12 +63,14 @@ def _environment(value: object) -> object:
             f"must be a mapping such as {{VLLM_LOGGING_LEVEL: INFO}}, not {kind_of(value)}"
         )
     accepted = {}
-    for name, content in value.items():
-        _variable(name)
-        if _SECRET.search(name):
-            refuse_value(f"{name} looks like a secret, which is never written; list it in secrets")
+    for variable, content in value.items():
+        _variable(variable)
+        if _SECRET.search(variable):
+            refuse_value(
+                f"{variable} looks like a secret, which is never written; list it in secrets"
+            )
         number = isinstance(content, int | float) and not isinstance(content, bool)
-        accepted[name] = str(content) if number else text(content)
+        accepted[variable] = str(content) if number else text(content)
     return tuple(sorted(accepted.items()))
 
 
@@ -118,3 +122,65 @@ class LaunchPart(Part):
         if both:
             refuse_value(f"{both[0]} is in env and in secrets; keep it in secrets")
         return self
+
+
+def _cost(value: object) -> float:
+    """Accept a number above 0, or never."""
+    if value == "never":
+        return math.inf
+    if isinstance(value, str):
+        refuse_value(f"must be a number such as 3, or never, not {shown(value)}")
+    cost = number(value)
+    if cost == 0:
+        refuse_value("must be above 0, or never")
+    return cost
+
+
+def _cost_text(cost: float) -> float | str:
+    return "never" if math.isinf(cost) else cost
+
+
+class MovingPart(Part):
+    """What it takes to move a model that runs."""
+
+    core = Moving
+
+    cost: Annotated[
+        float,
+        *kind(
+            _cost, _cost_text, anyOf=[{"type": "number", "exclusiveMinimum": 0}, {"const": "never"}]
+        ),
+    ] = 1.0
+    """How many times each change counts in a budget, or never."""
+    min_stay_seconds: Duration = Field(default=0.0, alias="min_stay")
+    """A copy that serves for less than this time is not moved."""
+
+
+def _placed_on(value: object) -> tuple[tuple[str, ...], ...]:
+    """Accept a GPU, a list of GPUs of one copy each, or a list of lists of GPUs."""
+    copies = value if isinstance(value, list | tuple) else [value]
+    found = []
+    for copy in copies:
+        gpus = copy if isinstance(copy, list | tuple) else [copy]
+        if not gpus or not all(isinstance(gpu, str) for gpu in gpus):
+            refuse_value(
+                f"must be GPUs such as h100-0/3, or a list of them for each copy, not "
+                f"{kind_of(copy)}"
+            )
+        found.append(tuple(map(name, gpus)))
+        if len(set(gpus)) < len(gpus):
+            refuse_value(f"{shown(gpus[0])} stands in one copy more than once")
+    return tuple(found)
+
+
+def _placed_text(copies: tuple[tuple[str, ...], ...]) -> list[str | list[str]]:
+    return [copy[0] if len(copy) == 1 else list(copy) for copy in copies]
+
+
+_GPU: dict[str, Any] = {"type": "string", "minLength": 1}
+_GPU_OR_GPUS = {"anyOf": [_GPU, {"type": "array", "items": _GPU, "minItems": 1}]}
+PlacedOn = Annotated[
+    tuple[tuple[str, ...], ...],
+    *kind(_placed_on, _placed_text, anyOf=[_GPU, {"type": "array", "items": _GPU_OR_GPUS}]),
+]
+"""GPUs of each copy of a model that runs."""

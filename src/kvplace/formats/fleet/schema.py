@@ -15,8 +15,7 @@ from kvplace.formats.fleet.asked import (
     WindowDemandPart,
     WindowPart,
 )
-from kvplace.formats.fleet.launch import LaunchPart
-from kvplace.formats.fleet.moving import MovingPart, PlacedOn
+from kvplace.formats.fleet.launch import LaunchPart, MovingPart, PlacedOn
 from kvplace.formats.fleet.rules import Names, RulePart
 from kvplace.formats.fleet.shape import Resident, Shape
 from kvplace.formats.validation.fields import (

@@ -83,11 +83,11 @@ def plan_pieces(plan: Plan | Result) -> Iterator[str]:
     yield "\n"
 
 
-def plan_csv(plan: Plan | Result) -> str:
+def plan_csv(result: Result) -> str:
     """Return one row per shard: ``model,replica,shard,node,gpu,weights_bytes,load``."""
-    from kvplace.formats.plan.csv import table_text  # noqa: PLC0415 - only for CSV
+    from kvplace.formats.plan.rows import table_text  # noqa: PLC0415 - only for CSV
 
-    return table_text(table_of(plan))
+    return table_text(table_of(result))
 
 
 @paused_collector()
@@ -113,9 +113,9 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | PlanTable:
         return read_plan_table(name)
     text = read_text(name, MAX_ROWS_BYTES)
     if is_csv(name):
-        from kvplace.formats.plan.csv import parse_plan_table  # noqa: PLC0415 - only for CSV
+        from kvplace.formats.plan.rows import parse_plan_table  # noqa: PLC0415 - only for CSV
 
         return parse_plan_table(text, name)
-    from kvplace.formats.plan.read_json import parse_plan  # noqa: PLC0415 - most plans are written
+    from kvplace.formats.plan.schema import parse_plan  # noqa: PLC0415 - most plans are written
 
     return parse_plan(text, name)

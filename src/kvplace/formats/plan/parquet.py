@@ -17,8 +17,8 @@ from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, weights_by_window, worths_of
-from kvplace.formats.plan.of_columns import HEADER, table_of_columns
 from kvplace.formats.plan.of_result import rule_of, tree_of
+from kvplace.formats.plan.rows import HEADER, table_of_columns
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of

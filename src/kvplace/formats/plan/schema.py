@@ -1,4 +1,4 @@
-"""The plan file as a whole: kvplace.plan/v1."""
+"""The plan file as a whole, kvplace.plan/v1, and its text to a `Plan`."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ from kvplace.core.failure import Failure, Recovery
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Status, Step, Stop
+from kvplace.formats.diagnostics import Report, shown
 from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.fleet.rules import RulePart, rule_data
 from kvplace.formats.fleet.schema import ModelPart
@@ -24,6 +25,7 @@ from kvplace.formats.plan.stated import (
     PlanRank,
     PlanTier,
 )
+from kvplace.formats.text.document import mapping_of
 from kvplace.formats.validation.fields import (
     AnyInteger,
     Integer,
@@ -34,11 +36,16 @@ from kvplace.formats.validation.fields import (
     word,
 )
 from kvplace.formats.validation.json_text import stated
-from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact
+from kvplace.formats.validation.models import built_list, validate, validate_list
+from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact, shell
 from kvplace.formats.validation.values import refuse_value
 
-__all__ = ["HeadPart", "PlanModelPart", "PlanPart", "ReplicaPart", "plan_data", "plan_of_part"]
+__all__ = [
+    "HeadPart", "PlanModelPart", "PlanPart", "ReplicaPart", "parse_plan", "plan_data",
+    "plan_of_part", "replicas_of",
+]  # fmt: skip
 
+_LISTS = ("gpus", "placement", "models", "nodes", "rules", "windows")
 PROOFS = ("certificate", "proof tree", "exhaustive search", "none")
 
 if TYPE_CHECKING:
@@ -182,3 +189,61 @@ def plan_of_part(part: PlanPart, **lists: Any) -> Plan:
 def plan_data(plan: Plan) -> dict[str, Any]:
     """Return a plan as the file states it; what is empty and can be left out is."""
     return stated(PlanPart, plan)
+
+
+def parse_plan(text: str, source: str = "") -> Plan:
+    """Read the JSON of a plan.
+
+    Raises
+    ------
+    InputError
+        With every fault, each with its path and line.
+    """
+    data, report = mapping_of(text, source, "a plan file is a mapping of keys", "plan")
+    # The long lists are validated item by item, so that a hostile file costs little.
+    head = validate(shell(PlanPart, _LISTS), data, (), report)
+    if head is None and "schema" in data and report.covers(("schema",)):
+        report.refuse()  # written for another format: nothing else would mean anything
+    if head is not None and head.prices is not None and head.rule is not None:
+        report.add(("rule",), "is given beside a certificate; a bound has one of them")
+    gpus = validate_list(PlanGPU, data.get("gpus", []), ("gpus",), report, least=0)
+    replicas = replicas_of(data, report)
+    models = built_list(PlanModelPart, data, "models", report)
+    nodes = validate_list(PlanNode, data.get("nodes", []), ("nodes",), report, least=0)
+    rules = built_list(RulePart, data, "rules", report)
+    windows = built_list(WindowPart, data, "windows", report)
+    report.refuse()
+    assert head is not None
+    return plan_of_part(
+        head,
+        gpus=tuple(gpus),
+        placement=Placement(tuple(replicas)),
+        nodes=tuple(nodes),
+        models=tuple(models),
+        rules=tuple(rules),
+        windows=tuple(windows),
+        progress=tuple(step.build() for step in head.progress),
+    )
+
+
+def replicas_of(data: dict[str, Any], report: Report, *above: str) -> list[Replica]:
+    """Return the replicas of a plan that are sound; one that is there twice is noted.
+
+    Parameters
+    ----------
+    data, above
+        The plan, and the path to it.
+    report
+        For what is wrong.
+    """
+    path = (*above, "placements")
+    parts = validate_list(ReplicaPart, data.get("placements", []), path, report, least=0)
+    seen: dict[tuple[str, int], int] = {}
+    for index, part in enumerate(parts):
+        if part is None:
+            continue
+        first = seen.setdefault((part.model, part.index), index)
+        if first != index:
+            name = f"replica {part.index} of {shown(part.model)}"
+            report.add((*path, index), f"{name} is already placements[{first}]")
+    return [Replica(part.model, part.index, part.gpus) for part in parts if part is not None]

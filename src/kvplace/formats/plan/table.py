@@ -3,7 +3,7 @@
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise, repeat
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from kvplace.core.placement import Assigned, Placement, Replica
@@ -99,39 +99,25 @@ class PlanTable:
         return Placement(Assigned(problem.names, list(position), gpu_of))
 
 
-def table_of(plan: "Plan | Result") -> PlanTable:
+def table_of(result: Result) -> PlanTable:
     """Return the rows of a plan, none of which is made as an object."""
-    if not isinstance(plan, Result):
-        held_by = [(gpu.id, len(gpu.shards)) for gpu in plan.gpus if gpu.shards]
-        own = [s for gpu in plan.gpus for s in gpu.shards]
-        stated = [(s.model, s.replica, s.shard, s.weights_bytes, s.load) for s in own]
-        return _of_rows(held_by, zip(*stated, strict=True) if stated else repeat((), 5))
-    problem = plan.problem
-    held = () if plan.placement is None else plan.placement.replicas
+    problem = result.problem
+    held = () if result.placement is None else result.placement.replicas
     if isinstance(held, Assigned) and held.names == problem.names:
         none = array("i", bytes(4 * len(held.names)))
         found = (held.gpu_ids, held.gpu_of), none, none
         return PlanTable(held.names, *found, problem.undivided_bytes, array("d", problem.loads))
-    if plan.evaluation is None:
-        return _of_rows([], repeat((), 5))
-    sums = plan.evaluation.sums
-    (order, ends), rows = sums.every_held, sums.rows
-    counts = [end - first for first, end in pairwise(ends)]
-    gpus = zip(problem.fleet.position, counts, strict=True)
-    columns = rows.models, rows.replicas, rows.ranks, rows.weights_bytes, rows.loads
-    return _of_rows(
-        [(gpu, count) for gpu, count in gpus if count],
-        (list(map(column.__getitem__, order)) for column in columns),
-    )
-
-
-def _of_rows(held_by: Sequence[tuple[str, int]], columns: Iterable[Sequence[Any]]) -> PlanTable:
-    """Return rows by column, GPU by GPU, and how many each GPU holds."""
-    at = chain.from_iterable(repeat(number, count) for number, (_, count) in enumerate(held_by))
-    models, replicas, ranks, weights_bytes, loads = columns
+    every: Iterable[Sequence[Any]] = repeat((), 6)
+    if result.evaluation is not None:
+        rows, (order, _) = result.evaluation.sums.rows, result.evaluation.sums.every_held
+        columns = (
+            rows.models, rows.gpu_of, rows.replicas, rows.ranks, rows.weights_bytes, rows.loads,
+        )  # fmt: skip
+        every = (list(map(column.__getitem__, order)) for column in columns)
+    models, gpu_of, replicas, ranks, weights_bytes, loads = every
     return PlanTable(
-        list(models),
-        ([gpu for gpu, _ in held_by], array("q", at)),
+        models,
+        (list(problem.fleet.position), array("q", gpu_of)),
         array("i", replicas),
         array("i", ranks),
         array("q", weights_bytes),

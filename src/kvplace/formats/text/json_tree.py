@@ -5,8 +5,7 @@ import re
 from itertools import islice
 from typing import Any
 
-from kvplace.formats.text.builder import Builder
-from kvplace.formats.text.tree import MAX_DEPTH, MAX_VALUES, Tree, TreeFault
+from kvplace.formats.text.tree import MAX_DEPTH, MAX_VALUES, Builder, Tree, TreeFault
 
 __all__ = ["parse_json"]
 

@@ -19,8 +19,7 @@ from yaml.events import (
 from yaml.reader import ReaderError
 
 from kvplace.formats.diagnostics import shown
-from kvplace.formats.text.builder import Builder
-from kvplace.formats.text.tree import MAX_VALUES, Tree, TreeFault
+from kvplace.formats.text.tree import MAX_VALUES, Builder, Tree, TreeFault
 
 __all__ = ["parse_yaml", "plain_value"]
 

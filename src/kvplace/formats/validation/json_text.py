@@ -234,7 +234,7 @@ def _plain(values: Sequence[Any], line: str) -> list[str]:
     if kinds == {float} and all(map(math.isfinite, values)):
         return _floats(values)
     if kinds and kinds.isdisjoint((list, tuple, dict)):
-        return _SCALARS.encode(values)[1:-1].split("\n")  # no text holds a line break as it is
+        return _SCALARS.encode(list(values))[1:-1].split("\n")
     texts: list[str] = []
     known: dict[str, str] = {}  # most of what is not a scalar, such as a list of degrees, recurs
     for value in values:

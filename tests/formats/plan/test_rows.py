@@ -5,8 +5,8 @@ import random
 import pytest
 
 from kvplace.errors import InputError
-from kvplace.formats.plan.csv import parse_plan_table
 from kvplace.formats.plan.io import read_plan
+from kvplace.formats.plan.rows import parse_plan_table
 
 HEAD = "model,replica,shard,gpu,weights_bytes,load"
 

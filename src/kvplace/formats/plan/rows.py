@@ -1,19 +1,24 @@
-"""The rows of a plan in columns, CSV or Parquet, to a `PlanTable`."""
+"""The rows of a plan, one per shard: columns of CSV or Parquet to a `PlanTable`, and CSV back."""
 
 import math
+import re
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
 from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, shown
-from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import COLUMNS, UNSTATED, PlanTable
 from kvplace.formats.tables.arrow import ArrowColumns
 from kvplace.formats.tables.csv_columns import CSVColumns
+from kvplace.formats.text.cells import safe_cell
 from kvplace.formats.validation.csv_rows import Header, uneven_row
 
-__all__ = ["HEADER", "table_of_columns"]
+if TYPE_CHECKING:
+    from kvplace.formats.plan.stated import Plan
+
+__all__ = ["HEADER", "parse_plan_table", "table_of_columns", "table_text"]
 
 _NEEDED = ("model", "replica", "shard", "gpu")
 _WHOLE = ("replica", "shard", "weights_bytes")
@@ -25,12 +30,14 @@ HEADER = Header(
 )
 """Columns of a plan."""
 
+_QUOTED = re.compile(r'[,"\r\n]')
+"""What puts a cell of a CSV in quotes."""
 _Fault = tuple[int, Path, str]
 """Row, path of what is wrong, and what."""
 
 
 def table_of_columns(
-    columns: ArrowColumns | CSVColumns, report: Report, head: Plan | None = None
+    columns: ArrowColumns | CSVColumns, report: Report, head: "Plan | None" = None
 ) -> PlanTable:
     """Return the rows of a plan.
 
@@ -126,3 +133,40 @@ def _numbering(table: PlanTable, without: set[int]) -> Iterator[_Fault]:
             named = ", ".join(map(str, islice(sorted(held), 8)))
             message = f"{shown(model)} has the shards {named}; they count from 0"
             yield next(iter(held.values())), (), f"replica {replica} of {message}"
+
+
+def _cells(texts: Sequence[str]) -> list[str]:
+    """Return texts as cells."""
+    cells = list(map(safe_cell, texts))
+    if _QUOTED.search("".join(cells)):
+        cells = ['"{}"'.format(c.replace('"', '""')) if _QUOTED.search(c) else c for c in cells]
+    return cells
+
+
+def table_text(table: PlanTable) -> str:
+    """Return the CSV of a plan's rows, sorted by model, copy and rank."""
+    ids, at = table.gpus
+    order: Sequence[int] = range(len(table.models))
+    keys = (table.models,) if table.undivided else (table.shards, table.replicas, table.models)
+    for key in keys:  # the last decides, then the one before
+        order = sorted(order, key=key.__getitem__)
+    nodes = _cells([gpu.rpartition("/")[0] for gpu in ids])
+    places = list(map(",".join, zip(nodes, _cells(ids), strict=True)))
+    cells = zip(
+        _cells(table.models), table.replicas, table.shards, map(places.__getitem__, at),
+        table.weights_bytes, table.loads, strict=True,
+    )  # fmt: skip
+    lines = list(map("%s,%d,%d,%s,%d,%r\n".__mod__, cells))  # in half the time of a csv.writer
+    return "".join([",".join(COLUMNS) + "\n", *map(lines.__getitem__, order)])
+
+
+def parse_plan_table(text: str, source: str = "") -> PlanTable:
+    """Read the CSV form of a plan.
+
+    Raises
+    ------
+    InputError
+        With every fault, each with its row, column and line.
+    """
+    report = Report(source)
+    return table_of_columns(CSVColumns(text, HEADER, report), report)
