@@ -30,7 +30,9 @@ services:
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KVPLACE_CATALOGUE", str(tmp_path / "own"))
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.setenv("KVPLACE_CATALOGUE", str(own))
     rng = random.Random(5)
     lines, now = ["t_s,model,prompt_tokens,output_tokens"], 0.0
     while now < 3600:
