@@ -1,5 +1,6 @@
 from dataclasses import replace
 from importlib import import_module
+from itertools import combinations
 from random import Random
 from types import SimpleNamespace
 
@@ -16,9 +17,12 @@ from kvplace.core.problem import Problem
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.replan.budget import search as budgets
+from kvplace.replan.budget.fleet_state import FleetState
 from kvplace.replan.budget.make_room import relieved_with_room
+from kvplace.replan.budget.neighbours import places_for
 from kvplace.replan.budget.points import Point, Points
 from kvplace.replan.budget.prices import Measure, Prices
+from kvplace.replan.budget.repair import repair
 from kvplace.replan.budget.search import Search
 from kvplace.replan.outcome import Budget
 from kvplace.replan.replan import _frontier
@@ -208,3 +212,38 @@ def test_once_time_is_over_only_the_fewest_changes_are_still_put_in_order(monkey
     points = [Point(price, (), (1.0,), {}) for price in range(1, 6)]
     found = module._scheduled(None, None, search, points, Budget(), {}, None)
     assert (found[0], asked) == (None, tried)
+
+
+def test_repair_ends_with_the_clock():
+    gpus = tuple(GPU(f"n/{at}", "t", 40) for at in range(4))
+    models = tuple(model(f"m{at}", 5, Random(at)) for at in range(8))
+    problem = Problem(models, Fleet((Node("n", gpus),)), Objective.REQUESTS)
+    state = FleetState(problem, Placement(()))
+    over = Watch(0.0)
+    assert not repair(state, Prices(), lambda _: True, over)
+    assert not state.changed
+    assert repair(state, Prices(), lambda _: True, Watch())
+    assert len(state.changed) == len(models)
+
+
+def test_places_in_link_domains_of_several_widths_are_the_calmest_first():
+    random = Random(5)
+    widths = (2, 4, 3, 4, 1)
+    fleet = Fleet(tuple(
+        Node(f"n{at}", tuple(GPU(f"n{at}/{i}", "t", 40) for i in range(width)))
+        for at, width in enumerate(widths)
+    ))  # fmt: skip
+    models = tuple(model(f"m{at}", 5, Random(at)) for at in range(9))
+    placed = Placement.single({m.name: random.choice(fleet.gpus).id for m in models[1:]})
+    state = FleetState(Problem(models, fleet, Objective.REQUESTS), placed)
+
+    def pressed(place):
+        copies = tuple(sorted(place))
+        return state.outcome(((0, (copies,)),))
+
+    for degree in (2, 3, 4):
+        found = list(places_for(state, 0, degree, set(), 1.0, most=99))
+        assert len(found) == sum(width >= degree for width in widths)
+        assert [pressed(one) for one in found] == sorted(map(pressed, found))
+        for domain, place in ((d, p) for d in state.domains for p in found if set(p) <= set(d)):
+            assert pressed(place) == min(map(pressed, combinations(domain, degree)))

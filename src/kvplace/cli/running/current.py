@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Current", "current_of", "read_current"]
 
 _FEW = 8
-"""GPUs that a note names."""
+"""GPUs or models that a note names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +189,14 @@ def _notes(placement: "Placement", problem: "Problem | None") -> list[str]:
         few = ", ".join(gone[:_FEW]) + (f" and {len(gone) - _FEW} more" if gone[_FEW:] else "")
         which = f"GPU {few} is" if len(gone) == 1 else f"GPUs {few} are"
         notes.append(f"{which} gone: what ran there is taken for dead")
-    notes += [f"{name!r} is new: it does not run yet" for name in new]
-    notes += [f"{name!r} runs and is no longer to be served: it is stopped" for name in old]
+    for names, one, many in (
+        (new, "is new: it does not run yet", "are new: they do not run yet"),
+        (old, "runs and is no longer to be served: it is stopped",
+         "run and are no longer to be served: they are stopped"),
+    ):  # fmt: skip
+        if len(names) <= _FEW:
+            notes += [f"{name!r} {one}" for name in names]
+        else:
+            few = ", ".join(map(repr, names[:_FEW]))
+            notes.append(f"{few} and {len(names) - _FEW:,} more {many}")
     return notes

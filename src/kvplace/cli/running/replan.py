@@ -296,7 +296,11 @@ def command(
         for line in worth_lines(found) if form != "table" and not quiet else ():
             say(line)
         return 0
-    return _INFEASIBLE if math.isinf(found.bound) else _NOT_FOUND
+    if math.isinf(found.bound):
+        return _INFEASIBLE
+    if watch.stop is not None:
+        say("kvplace: the search was stopped before its end; more --time-limit may find one")
+    return _NOT_FOUND
 
 
 def _engines(current: str | None, found: "Replan") -> "Engines":

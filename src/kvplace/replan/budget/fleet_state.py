@@ -85,6 +85,8 @@ class FleetState:
         idle = not problem.rules and not problem.resource_scopes
         self.rules = RuleState(problem, {} if idle else self._replicas())
         self.domains = _domains(problem, self.position)
+        widths = sorted(set(map(len, self.domains)))
+        self.domains_of_width = [np.array([d for d in self.domains if len(d) == w]) for w in widths]
         self.pressure = self.pressures()
 
     # What a shard takes

@@ -210,14 +210,16 @@ def places_for(
                 yield (int(gpu),)
         return
     found: list[tuple[float, tuple[int, ...]]] = []
-    for domain in state.domains:
-        if len(domain) < degree:
+    for domains in state.domains_of_width:
+        if domains.shape[1] < degree:
             continue
-        at_once = np.array(domain)
-        order = at_once[np.argsort(pressed[at_once], kind="stable")][:degree]
-        worst = float(pressed[order[-1]])
-        if worst < limit:
-            found.append((worst, tuple(sorted(map(int, order)))))
+        there = pressed[domains]
+        order = np.argsort(there, axis=1, kind="stable")[:, :degree]
+        worst = np.take_along_axis(there, order[:, -1:], axis=1)[:, 0]
+        for row in _least(worst, most):
+            if worst[row] < limit:
+                place = tuple(sorted(domains[row, order[row]].tolist()))
+                found.append((float(worst[row]), place))
     found.sort()
     yield from (place for _, place in found[:most])
 

@@ -11,27 +11,32 @@ from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState, Reshap
 from kvplace.replan.budget.make_room import anywhere, with_one_more, with_room
 from kvplace.replan.budget.neighbours import places_for
 from kvplace.replan.budget.prices import Prices
+from kvplace.solver.clock import Watch
 
 __all__ = ["repair"]
 
 _ROUNDS = 4
 
 
-def repair(state: FleetState, prices: Prices, movable: Callable[[int], bool]) -> bool:
+def repair(state: FleetState, prices: Prices, movable: Callable[[int], bool], watch: Watch) -> bool:
     """Give every model copies that it may have, where it may have them, as few others as need be.
 
     Returns
     -------
     bool
         Whether every model now has them and no hard rule is broken; GPUs may be over their memory.
+        False where the watch ended it.
     """
     size = {j: -state.models[j].weights_bytes for j in state.illegal}
     for model in sorted(state.illegal, key=lambda j: (size[j], j)):
+        if watch.stop:
+            return False
         _make_legal(state, prices, movable, model)
     for _ in range(_ROUNDS):
         names = state.rules.broken() if state.rules.amounts()[0] > 0 else set()
         concerned = sorted(state.problem.index_of[name] for name in names)
-        if not any(_obey(state, prices, model) for model in concerned if movable(model)):
+        within = (j for j in concerned if movable(j) and not watch.stop)
+        if not any(_obey(state, prices, model) for model in within):
             break
     return not state.illegal and state.rules.amounts()[0] <= 0
 

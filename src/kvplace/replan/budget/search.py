@@ -38,6 +38,8 @@ _SMALL = 300
 """GPUs up to which room is made by several changes, and changes are taken back one by one and
 spent better."""
 _CLOSE = 1.01
+_ORDERED = 3e-4
+"""Seconds to find a safe order, by the model that changes, measured on 6,000 that start."""
 
 
 class Search:
@@ -124,20 +126,29 @@ class Search:
                     changed = {j: c for j, c in one.copies.items() if c != self.origin[j]}
                     self._points.offer(Point(one.price, one.soft, one.profile[:_TOP], changed))
                 return
-        repaired = repair(self.state, self.prices, self._movable)
+        repaired = repair(self.state, self.prices, self._movable, self.watch)
         self._keep_point()
         base = dict(self.state.copies)
-        enough = enough if quick and repaired else 0.0
-        self._descend(budget, cheap=False, enough=enough, roomy=not quick)
-        if quick or (repaired and self._is_close(budget)):
-            if fresh is not None and not self.frontier(budget):
-                self.go_back_from(fresh, budget)
-            return
+        ordering = _ORDERED * len(self.state.changed)
+        with self.watch.part(1.0):
+            self.watch.keep(max(ordering, self.watch.keep(ordering)))
+            self._descend(budget, cheap=False, enough=enough if quick and repaired else 0.0,
+                          roomy=not quick)  # fmt: skip
+            if quick or (repaired and self._is_close(budget)):
+                if fresh is not None and not self.frontier(budget):
+                    self.go_back_from(fresh, budget)
+                return
+            self._look_wider(base, budget, fresh, aims=repaired and (every or budget < math.inf))
+
+    def _look_wider(
+        self, base: dict[int, Copies], budget: float, fresh: Placement | None, *, aims: bool
+    ) -> None:
+        """Search from what runs by cheap changes, from a fresh plan, and for pressures between."""
         self._return_to(base)
         self._descend(budget, cheap=True)
         if fresh is not None:
             self.go_back_from(fresh, budget)
-        if repaired and (every or budget < math.inf):
+        if aims:
             self._aim(base, budget)
             if budget < math.inf and self._small:
                 self._polish(budget)
