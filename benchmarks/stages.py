@@ -552,8 +552,12 @@ of the domains filled anew by the next dive (the same fillings again).
   24.7 or 27.4 for 24.7.
 - The dive before a cover by known sets: without, openrouter-60 by pressure 0.67 % for 0.07 after 20
   s; with going back, 0.24, 1.3 and 1.2 % for 2.8, 1.2 and 2.7 after 10 s (1a6f5a9).
-- A cover searched in Python before an integer program: without, two of 17 cases lose their proof.
-  Worths raised by most of what models are priced above all GPUs: a check takes 0.07 s for 19.
+- Deleted: covers searched depth first in Python where up to 300 sets can matter, for which an
+  integer program has 50 times as many nodes (8b128c5a, 4 to 6 s of CPU, untimed where full): of 49
+  undivided fleets of stress, 20x50 and 20x60, 40 of adrs, two of 50x100, 8 that are tiny or full
+  and 11 clusters of 11 to 16 models all end the same, but for two of stress, 0.087 % for 0.043 and
+  0.336 for 0.326.
+- Worths raised by most of what models are priced above all GPUs: a check takes 0.07 s for 19.
 - Sets under several pressures found by compiled kernels, depth first: one question of 82 models and
   2,600 options takes 3 s, for 19 to 29 s or no answer, of 76 models 6 for 25, of 30 models 0.9 for
   3.9.

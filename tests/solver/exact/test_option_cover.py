@@ -9,7 +9,6 @@ import pytest
 from kvplace.core.models.objective import Objective
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
-from kvplace.solver.exact import option_cover
 from kvplace.solver.exact.integer_cover import Answer
 from kvplace.solver.exact.option_cover import decide_cover
 from kvplace.solver.exact.seats import seated
@@ -20,10 +19,8 @@ from seeds import seeds
 from splits import random_split_problem
 
 
-@pytest.mark.parametrize("few", [0, 10_000], ids=["integer program", "depth first"])
 @pytest.mark.parametrize("seed", seeds(1, 2))
-def test_it_decides_targets_as_brute_force_does(seed, few, monkeypatch):
-    monkeypatch.setattr(option_cover, "FEW_SETS", few)
+def test_it_decides_targets_as_brute_force_does(seed):
     draw, seen = random.Random(seed), Counter()
     for _ in range(60):
         problem = random_split_problem(draw, models=4, objectives=(Objective.PRESSURE,))

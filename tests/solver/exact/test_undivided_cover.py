@@ -2,13 +2,10 @@
 
 import random
 
-import pytest
-
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.exact import option_cover
 from kvplace.solver.exact.close_gap import Effort, Proof, climb, close_gap, pack_exactly
 from kvplace.solver.exact.integer_cover import Answer
 from kvplace.solver.exact.option_cover import decide_cover
@@ -17,9 +14,7 @@ from oracle import solve_exactly
 from tiny import byte_problem, random_problem
 
 
-@pytest.mark.parametrize("by_program", [False, True])
-def test_a_target_is_decided_as_brute_force_does(by_program, monkeypatch):
-    monkeypatch.setattr(option_cover, "FEW_SETS", -1 if by_program else 10_000)
+def test_a_target_is_decided_as_brute_force_does():
     draw, answers = random.Random(4), []
     for _ in range(80):
         problem = random_problem(draw)

@@ -2,18 +2,20 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import highspy
 import numpy as np
 
-from kvplace.solver.array_types import Floats, Ints
+from kvplace.solver.array_types import Bools
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.master import Entry, add_columns, add_rows, quiet_highs
 from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.column_generation.pricing import Column
 
-__all__ = ["Answer", "Decision", "Sets", "integer_cover"]
+__all__ = ["Answer", "Decision", "integer_cover"]
 
 PART_OF_TIME = 0.5
 """Part of the time left that the integer program may take: it ends late, and its answer has to be
@@ -41,33 +43,13 @@ class Decision:
     """
 
     answer: Answer
-    groups: list[tuple[int, tuple[int, ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sets:
-    """The sets that can matter, by ascending loss.
-
-    Parameters
-    ----------
-    loss, kind
-        (m,) what each loses, and its kind of GPU.
-    members
-        (m,) the options on it.
-    excess
-        (rows,) what an option costs above the cheapest of its model.
-    """
-
-    loss: Floats
-    kind: Ints
-    members: list[tuple[int, ...]]
-    excess: Floats
+    groups: list[Column]
 
 
 def integer_cover(
     program: OptionSets,
-    sets: Sets,
-    budget: float,
+    sets: Sequence[Column],
+    usable: Bools,
     node_limit: int,
     watch: Watch,
     *,
@@ -80,14 +62,16 @@ def integer_cover(
 
     Parameters
     ----------
-    program, watch
-        As of `kvplace.solver.exact.option_cover.decide_cover`.
+    program
+        The cluster.
     sets
         Those that can matter.
-    budget
-        What the choice of an option may lose.
+    usable
+        (rows,) which options a model may take.
     node_limit
         A part of it bounds the branch and bound nodes.
+    watch
+        Ends the search early.
     surplus
         Whether a model may be in more sets than it has shards.
     """
@@ -95,14 +79,11 @@ def integer_cover(
     limits = [(0.0, math.inf if surplus else 0.0)] * number + [(1.0, 1.0)] * n
     limits += [(-math.inf, float(k)) for k in program.count]
     shards: list[int] = program.shards.tolist()
-    usable = np.flatnonzero(sets.excess <= budget).tolist()
     choices = [
-        Entry((row, number + int(program.model[row])), (-float(shards[row]), 1.0)) for row in usable
+        Entry((row, number + int(program.model[row])), (-float(shards[row]), 1.0))
+        for row in np.flatnonzero(usable).tolist()
     ]
-    groups = [
-        Entry((*rows, number + n + kind), (1.0,) * (len(rows) + 1))
-        for rows, kind in zip(sets.members, sets.kind.tolist(), strict=True)
-    ]
+    groups = [Entry((*rows, number + n + kind), (1.0,) * (len(rows) + 1)) for kind, rows in sets]
     options: dict[str, object] = {"mip_max_nodes": max(1, node_limit // 200)}
     if watch.left < math.inf:
         options["time_limit"] = max(PART_OF_TIME * watch.left, 0.0)
@@ -120,5 +101,4 @@ def integer_cover(
         return Decision(Answer.IMPOSSIBLE if proved else Answer.GAVE_UP, [])
     taken = np.round(np.array(highs.getSolution().col_value)).astype(np.int64)
     times = dict(enumerate(taken[len(choices) :].tolist()))
-    found = [(int(sets.kind[c]), sets.members[c]) for c in sorted(Counter(times).elements())]
-    return Decision(Answer.FOUND, found)
+    return Decision(Answer.FOUND, [sets[c] for c in Counter(times).elements()])

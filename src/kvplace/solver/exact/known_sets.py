@@ -16,7 +16,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact.close_gap import STEP, Effort, Proof
-from kvplace.solver.exact.integer_cover import Answer, Sets, integer_cover
+from kvplace.solver.exact.integer_cover import Answer, integer_cover
 from kvplace.solver.exact.seats import seated
 
 __all__ = ["covered", "lower_by_known_sets"]
@@ -121,13 +121,7 @@ def covered(
 ) -> Assignment | None:
     """Return an assignment at a target, of some options; None where none was found."""
     known, usable = program.known(target, within)
-    sets = Sets(
-        np.zeros(len(known)),
-        np.array([kind for kind, _ in known], dtype=np.int64),
-        [members for _, members in known],
-        np.where(usable, 0.0, np.inf),
-    )
-    decision = integer_cover(program, sets, 0.0, nodes, watch, surplus=True)
+    decision = integer_cover(program, known, usable, nodes, watch, surplus=True)
     if decision.answer is not Answer.FOUND:
         return None
     return seated(program, _without_surplus(program, decision.groups))
