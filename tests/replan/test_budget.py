@@ -247,3 +247,20 @@ def test_places_in_link_domains_of_several_widths_are_the_calmest_first():
         assert [pressed(one) for one in found] == sorted(map(pressed, found))
         for domain, place in ((d, p) for d in state.domains for p in found if set(p) <= set(d)):
             assert pressed(place) == min(map(pressed, combinations(domain, degree)))
+
+
+def test_what_leaves_the_highest_pressure_as_it_is_has_to_pay_for_each_model():
+    def chosen(gain, *profiles):
+        points = Points(gain)
+        for moves, profile in profiles:
+            points.offer(Point(float(moves), (), profile, dict.fromkeys(range(moves), ())))
+        found = points.worthwhile(points.frontier(99))
+        return 0 if found is None else len(found.changed)
+
+    lower = (0, (1.0, 0.5)), (3, (0.98, 0.9))
+    assert chosen(0.01, *lower) == 3  # the highest by 2 %, whatever it takes
+    assert chosen(0.03, *lower) == 0
+    cooler = (0, (1.0, 0.8)), (1, (1.0, 0.69)), (2, (1.0, 0.6)), (3, (1.0, 0.4))
+    assert chosen(0.01, *cooler) == 3  # 11 % by one model, then 29 % by two
+    assert chosen(0.01, *cooler[:3]) == 1  # 9 % by the second
+    assert chosen(0.0, *cooler[:3]) == 2

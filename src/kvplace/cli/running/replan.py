@@ -87,7 +87,7 @@ BYTES, TIME = _Quantity("size", parse_bytes), _Quantity("duration", duration)
     show_default=True,
     metavar="SHARE",
     help="Share of the highest pressure by which a change must relieve the worst GPU it "
-    "touches, at least.",
+    "touches, at least; ten times as much, for each model, where the highest stays as it is.",
 )
 @click.option(
     "--keep", multiple=True, metavar="MODEL", help="Never move this model; * and ? match."

@@ -10,6 +10,8 @@ __all__ = ["SAME", "Point", "Points", "standing"]
 
 SAME = 1e-9
 """Share by which two pressures, or two prices, may differ and be the same."""
+_COOLER = 10.0
+"""Least gains that a model's change is to be worth that leaves the highest pressure as it is."""
 
 
 def standing(profile: tuple[float, ...]) -> tuple[float, ...]:
@@ -89,7 +91,8 @@ class Points:
         """Return the last of some points, by rising price, that is worth its price.
 
         A dearer placement is taken only where it lowers the first pressure, from the worst GPU
-        down, in which it differs from a cheaper one by the least gain.
+        down, in which it differs from a cheaper one: the highest of all by the least gain; that of
+        a cooler GPU by ten times as much for each model more that changes.
         """
         chosen: Point | None = None
         for point in points:
@@ -102,7 +105,9 @@ class Points:
             return better.soft < than.soft
         if than.profile[0] >= BROKEN:
             return True
-        for new, old in zip(better.profile, than.profile, strict=True):
+        more = max(1, len(better.changed) - len(than.changed))
+        for at, (new, old) in enumerate(zip(better.profile, than.profile, strict=True)):
             if abs(new - old) > SAME * max(abs(new), abs(old)):
-                return old - new >= self.gain * than.profile[0]
+                least = self.gain * than.profile[0]
+                return old - new >= (least * _COOLER * more if at else least)
         return False
