@@ -9,7 +9,7 @@ from kvplace.core.models.objective import Objective, default_objective
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
 
-__all__ = ["ALREADY", "core_faults", "cross_check", "objective_named", "with_degrees"]
+__all__ = ["ALREADY", "core_faults", "cross_check", "doubled", "objective_named", "with_degrees"]
 
 ALREADY = "is already the name of"
 _DEGREES = 64
@@ -95,10 +95,8 @@ def cross_check(
     report
         Where faults go.
     """
-    seen: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if isinstance(name, str) and seen.setdefault(name, index) != index:
-            report.add(("models", index, "name"), f"{shown(name)} {ALREADY} models[{seen[name]}]")
+    for index, message in doubled(names):
+        report.add(("models", index, "name"), message)
     if objective is None:
         complete = [model for model in models if model is not None]
         # A faulty model may change the default; what `requests` needs is needed in any case.
@@ -108,6 +106,14 @@ def cross_check(
         if model is not None:
             _check_load(model, objective, ("models", index), report)
             _check_objectives(model, ("models", index), report)
+
+
+def doubled(names: Iterable[object]) -> Iterator[tuple[int, str]]:
+    """Yield the positions of names that are there before, and what is to be said of each."""
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if isinstance(name, str) and seen.setdefault(name, index) != index:
+            yield index, f"{shown(name)} {ALREADY} models[{seen[name]}]"
 
 
 def _check_objectives(model: Model, path: Path, report: Report) -> None:

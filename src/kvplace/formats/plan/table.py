@@ -78,23 +78,13 @@ class PlanTable:
     def placement_for(self, problem: Problem) -> Placement:
         """Return the decision in the order of a problem's models and GPUs, where it is for it."""
         placement = self.placement
-        held = placement.replicas
+        held, position = placement.replicas, problem.fleet.position
         if not isinstance(held, Assigned):
             return placement
-        if len(held.names) != len(problem.names):
-            return Placement(tuple(placement))
-        position = {gpu.id: at for at, gpu in enumerate(problem.fleet.gpus)}
         real = [position.get(gpu, -1) for gpu in held.gpu_ids]
-        gpu_of = array("q", [real[at] for at in held.gpu_of])
-        if held.names != problem.names:
-            models = problem.index_of
-            if any(name not in models for name in held.names):
-                return Placement(tuple(placement))
-            ordered = array("q", gpu_of)
-            for name, gpu in zip(held.names, gpu_of, strict=True):
-                ordered[models[name]] = gpu
-            gpu_of = ordered
-        if min(gpu_of) < 0:
+        at = dict(zip(held.names, map(real.__getitem__, held.gpu_of), strict=True))
+        gpu_of = array("q", [at.get(name, -1) for name in problem.names])
+        if len(held.names) != len(gpu_of) or min(gpu_of) < 0:
             return Placement(tuple(placement))
         return Placement(Assigned(problem.names, list(position), gpu_of))
 

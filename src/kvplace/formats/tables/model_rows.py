@@ -99,45 +99,38 @@ def row_model(
         Those that the columns of the table name.
     """
     model: dict[str, Any] = {"demand": {}, "slo": {}, "architecture": {}}
-    needed = [column for column in REQUIRED if not windows or column not in BY_WINDOW]
     for column, keys in COLUMNS.items():
-        cell = cells.get(column)
-        into = model[keys[0]] if len(keys) > 1 else model
-        if cell is not None:
-            try:
-                into[keys[-1]] = cell_value(column, cell)
-            except ValueError as error:
-                report.add(("models", index, *keys), str(error))
-        elif column in needed and not report.covers(("models", index)):
-            report.add(("models", index, *keys), "is empty")
+        needed = column in REQUIRED and not (windows and column in BY_WINDOW)
+        empty = "is empty" if needed else ""
+        value = _stated(cells, column, ("models", index, *keys), empty, report)
+        if value is not None:
+            (model[keys[0]] if len(keys) > 1 else model)[keys[-1]] = value
     if not model["architecture"]:
         del model["architecture"]
-    if windows:
-        shared = model["demand"]
-        model["demand"] = [
-            {**shared, "window": window, **_in_window(cells, index, window, report)}
-            for window in windows
-        ]
+    for window in windows:
+        asked = model["demand"] | {"window": window}
+        for base in BY_WINDOW:
+            column = f"{base}@{window}"
+            empty = "is empty; write 0 where nothing is asked" if base in REQUIRED else ""
+            value = _stated(cells, column, ("models", index, column), empty, report)
+            if value is not None or empty or column in cells:
+                asked[base] = value or 0.0
+        model.setdefault("windows", []).append(asked)
+    model["demand"] = model.pop("windows", model["demand"])
     return model
 
 
-def _in_window(cells: dict[str, str], index: int, window: str, report: Report) -> dict[str, object]:
-    """Return what the cells of one window say."""
-    found: dict[str, object] = {}
-    for base in BY_WINDOW:
-        column = f"{base}@{window}"
-        cell = cells.get(column)
-        try:
-            if cell is not None:
-                found[base] = cell_value(base, cell)
-        except ValueError as error:
-            report.add(("models", index, column), str(error))
-            found[base] = 0.0
-        if cell is None and base in REQUIRED:
-            found[base] = 0.0
-            if not report.covers(("models", index)):
-                report.add(("models", index, column), "is empty; write 0 where nothing is asked")
-    return found
+def _stated(cells: dict[str, str], column: str, place: Path, empty: str, report: Report) -> object:
+    """Return what a cell states; None, and a fault, where it is no number or wrongly empty."""
+    try:
+        if column in cells:
+            return cell_value(column.partition("@")[0], cells[column])
+    except ValueError as error:
+        report.add(place, str(error))
+    else:
+        if empty and not report.covers(place[:2]):
+            report.add(place, empty)
+    return None
 
 
 def shape_value(cell: str) -> object:

@@ -10,6 +10,7 @@ import math
 from array import array
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from kvplace.core.hardware import Fleet, Node
@@ -26,6 +27,7 @@ from kvplace.formats.fleet.checks import (
     ALREADY,
     core_faults,
     cross_check,
+    doubled,
     objective_named,
     with_degrees,
 )
@@ -334,14 +336,9 @@ class _Reader:
 
     def doubled(self, names: Sequence[str]) -> list[Fault]:
         """Return what is to be said of names that are there twice."""
-        seen: dict[str, int] = {}
-        faults: list[Fault] = []
-        for row, text in enumerate(names):
-            first = seen.setdefault(text, row)
-            if first != row and text and len(faults) < MAX_FAULTS:
-                message = f"{shown(text)} {ALREADY} models[{first}]"
-                faults.append(Fault(message, f"models[{row}].name", self._columns.line_of(row)))
-        return faults
+        told = islice(((row, text) for row, text in doubled(names) if names[row]), MAX_FAULTS)
+        line_of = self._columns.line_of
+        return [Fault(text, f"models[{row}].name", line_of(row)) for row, text in told]
 
     def _names(self) -> list[str]:
         """Return the names; those that a file may not hold are odd."""
