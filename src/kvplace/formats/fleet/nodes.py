@@ -1,6 +1,7 @@
 """The nodes of a fleet file: counts written out, GPU memory from the catalogue."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import chain, islice
 
@@ -16,7 +17,6 @@ from kvplace.units import bytes_text
 __all__ = ["build_nodes"]
 
 _Memory = Callable[[str], int]  # of a GPU of that type
-_Device = tuple[str, int, GPUPart]  # type and memory of a GPU, and what else the file says
 
 
 def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node, ...]:
@@ -50,19 +50,12 @@ def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node,
     return tuple(nodes)
 
 
-def _gpus(hosts: list[str], devices: list[_Device], part: NodePart) -> Iterator[GPU]:
+def _gpus(hosts: list[str], devices: list[GPU], part: NodePart) -> Iterator[GPU]:
     """Return the GPUs of some hosts alike, host by host."""
-    columns = [
-        alike(
-            GPU(
-                "", type_, memory, of.reserve_bytes,
-                str(i // part.link_size) if part.link_size else "", dict(of.resources),
-                of.price_per_hour, of.watts,
-            ),
-            [f"{host}/{i}" for host in hosts],
-        )
-        for i, (type_, memory, of) in enumerate(devices)
-    ]  # fmt: skip
+    size = part.link_size
+    if size:
+        devices = [replace(gpu, link=str(i // size)) for i, gpu in enumerate(devices)]
+    columns = [alike(gpu, [f"{host}/{i}" for host in hosts]) for i, gpu in enumerate(devices)]
     return chain.from_iterable(zip(*columns, strict=True))
 
 
@@ -70,7 +63,7 @@ def _number_of_gpus(part: NodePart) -> int:
     return len(part.gpus) if isinstance(part.gpus, list) else int(part.gpus)
 
 
-def _devices(part: NodePart, path: Path, report: Report, memory_of: _Memory) -> list[_Device]:
+def _devices(part: NodePart, path: Path, report: Report, memory_of: _Memory) -> list[GPU]:
     """Return the GPUs of one node; none where one is faulty."""
     if not isinstance(part.gpus, list):
         if part.gpu is None:
@@ -90,8 +83,8 @@ def _devices(part: NodePart, path: Path, report: Report, memory_of: _Memory) -> 
     return [] if None in devices else [device for device in devices if device is not None]
 
 
-def _device(part: GPUPart, path: Path, report: Report, memory_of: _Memory) -> _Device | None:
-    """Return type, memory and reserve of a GPU; None, and a fault, where one is wrong."""
+def _device(part: GPUPart, path: Path, report: Report, memory_of: _Memory) -> GPU | None:
+    """Return a GPU without its name; None, and a fault, where it is wrong."""
     memory = part.memory_bytes
     if memory is None:
         if part.type is None:
@@ -113,4 +106,7 @@ def _device(part: GPUPart, path: Path, report: Report, memory_of: _Memory) -> _D
         )
         report.add((*path, "reserve"), message)
         return None
-    return part.type or bytes_text(memory), memory, part
+    type_, resources = part.type or bytes_text(memory), dict(part.resources)
+    return GPU(
+        "", type_, memory, part.reserve_bytes, "", resources, part.price_per_hour, part.watts
+    )

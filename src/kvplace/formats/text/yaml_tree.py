@@ -43,7 +43,7 @@ def parse_yaml(text: str) -> Tree:
     """Read YAML; what is wrong is in the tree's `faults`, nothing is raised."""
     builder = Builder()
     references: list[TreeFault] = []
-    documents = taken = 0
+    documents, taken, readable = 0, 0, False
     try:
         loader = _Loader(text)
         while builder.wants_more and (event := loader.get_event()) is not None:
@@ -60,7 +60,6 @@ def parse_yaml(text: str) -> Tree:
                 builder.fault(message, _line(event), last=True)
         readable = builder.depth == 0 and taken <= MAX_VALUES
     except yaml.MarkedYAMLError as error:
-        readable = False
         mark = error.problem_mark or error.context_mark
         detail = " ".join(part for part in (error.problem, error.context) if part)
         place = mark.line + 1 if mark else None
@@ -69,13 +68,11 @@ def parse_yaml(text: str) -> Tree:
             detail = "a tab cannot indent a line; use spaces"
         builder.faults.append(TreeFault((), f"not valid YAML: {detail}", place))
     except ReaderError as error:
-        readable = False
         line = text.encode("utf-8", "replace")[: error.position].count(b"\n") + 1
         code = error.character if isinstance(error.character, int) else ord(error.character)
         message = f"not valid YAML: the character U+{code:04X} is not allowed"
         builder.faults.append(TreeFault((), message, line))
     except UnicodeEncodeError as error:
-        readable = False
         line = text[: error.start].count("\n") + 1
         builder.fault("half of a surrogate pair is no character", line)
     spots = builder.root_spot
