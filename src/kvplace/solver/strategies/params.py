@@ -35,9 +35,8 @@ class UndividedParams:
         then as good.
     plain_models
         Up to so many models starts are refined and the rest is balanced in plain Python.
-    coarse_tolerance, rough_tolerance, fine_tolerance
-        Width of the bisection of a start: of small fleets, of those above `plain_models`, and of
-        a second start of those above `tiny_models`. Refined, either may be the better start.
+    start_tolerance
+        Width of the bisection of a start.
     start_steps
         Exchanges by which each start is refined before they are compared.
     best_fit_density
@@ -95,9 +94,7 @@ class UndividedParams:
     )
     program_models: int = knob(600, "models")
     plain_models: int = knob(300, "models", "measured: numpy's import is 0.2 s of a command")
-    coarse_tolerance: float = knob(1e-2, "relative width")
-    rough_tolerance: float = knob(0.1, "relative width")
-    fine_tolerance: float = knob(1e-9, "relative width")
+    start_tolerance: float = knob(1e-2, "relative width")
     start_steps: int = knob(50, "exchanges", "the iteration limit of the ADRS reference")
     best_fit_density: float = knob(2.5, "models per GPU")
     program_rounds: int = knob(60, "rounds")

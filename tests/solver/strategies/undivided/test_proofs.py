@@ -214,9 +214,9 @@ def test_prices_of_hot_models_raise_the_bound():
     assert check_certificate(problem, search.proof.certificate) == ""
 
 
-@pytest.mark.parametrize(("models", "orders"), [(45, 1), (720, 24)])
-def test_memory_that_does_not_suffice_is_proved_by_the_program(monkeypatch, models, orders):
-    """45 models are refuted after one order; 720, of which many a round takes long, after all."""
+@pytest.mark.parametrize("models", [45, 720])
+def test_memory_that_does_not_suffice_is_proved_by_the_program(monkeypatch, models):
+    """They are refuted after one order."""
     tried = []
     monkeypatch.setattr(excess, "packed", lambda *given: tried.append(given[-1]))
     sizes = [41, 31, 36]
@@ -226,7 +226,7 @@ def test_memory_that_does_not_suffice_is_proved_by_the_program(monkeypatch, mode
     )
     search = search_of(crowded)
     pack(search)
-    assert tried == [orders]
+    assert tried == [1]
     assert search.low == math.inf
     assert check_certificate(crowded, search.bound.certificate) == ""
 

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.result import OPTIMAL_GAP
@@ -22,16 +23,12 @@ __all__ = [
 
 
 def start(search: UndividedState) -> None:
-    """Take the best of several constructions and the placement given, refined."""
+    """Take the better of best fit at a bisected target and the placement given, refined."""
     instance, knobs = search.instance, search.knobs
     if search.low == math.inf:
         return
     small = instance.n <= knobs.plain_models
-    tolerances = [knobs.coarse_tolerance if small else knobs.rough_tolerance]
-    if small and instance.n > knobs.tiny_models:
-        tolerances.append(knobs.fine_tolerance)
-    found = (bisect_target(instance, search.low, tolerance=width) for width in tolerances)
-    for gpu_of in (search.given, *found):
+    for gpu_of in (search.given, bisect_target(instance, search.low, knobs.start_tolerance)):
         if gpu_of is None:
             continue
         state = Assignment.single(instance, gpu_of)
@@ -108,57 +105,42 @@ def balance(search: UndividedState) -> None:
 def pack(search: UndividedState) -> None:
     """No rule packs the weights: find a way, or prove that there is none.
 
-    Many orders end only with a way, so few models are decided exactly before. Of more the
-    configuration program says before whether it soon proves that there is none, and of many
-    afterwards.
+    Many orders end only with a way, so that the configuration program says before whether it soon
+    proves that there is none. Too many models are not decided exactly.
     """
-    few = search.instance.n <= search.knobs.tiny_models
-    ways: tuple[Callable[[UndividedState], Assignment | None], ...]
-    if few:
-        ways = (_pack_exactly, _pack_by_hand)
-    elif small(search):
-        ways = (_pack_once, _refute, _pack_by_hand, _pack_exactly)
-    else:
-        ways = (_pack_by_hand, _refute)
+    rounds = search.knobs.program_rounds
+    ways: list[Callable[[UndividedState], object]] = [
+        partial(_pack_by_hand, orders=1), partial(refute, rounds=rounds), _pack_by_hand
+    ]  # fmt: skip
+    if small(search):
+        ways.append(_pack_exactly)
+    if search.instance.n <= search.knobs.tiny_models:
+        ways.append(enumerate_all)
     for way in ways:
-        state = way(search) if search.low < math.inf else None
-        if state is not None:
-            search.offer(state)
-            break
-    else:
-        if few and search.low < math.inf:
-            enumerate_all(search)
+        if search.low < math.inf and not search.placed:
+            way(search)
     if search.board is not None:
         search.lower()
 
 
-def _pack_once(search: UndividedState) -> Assignment | None:
-    """Return an assignment made by placing the largest models first, or None."""
-    return _pack_by_hand(search, orders=1)
-
-
-def _pack_by_hand(search: UndividedState, orders: int | None = None) -> Assignment | None:
-    """Return an assignment made by placing models in many orders; None where that finds none."""
+def _pack_by_hand(search: UndividedState, orders: int | None = None) -> None:
+    """Place models in many orders, or so many, the largest first."""
     from kvplace.solver.construct.excess import STARTS, packed  # noqa: PLC0415 - numpy: only here
 
-    board = Assignment(search.instance)
-    return packed(board, search.seed, search.watch, orders or STARTS)
+    found = packed(Assignment(search.instance), search.seed, search.watch, orders or STARTS)
+    if found is not None:
+        search.offer(found)
 
 
-def _refute(search: UndividedState) -> Assignment | None:
-    """Let the configuration program prove that there is no way, where a few rounds tell: None."""
-    refute(search, search.knobs.program_rounds)
-    return None
-
-
-def _pack_exactly(search: UndividedState) -> Assignment | None:
-    """Return an assignment found by the exact cover; None where none is found, or proved to be."""
+def _pack_exactly(search: UndividedState) -> None:
+    """Place models by an exact cover, or prove that there is none."""
     from kvplace.solver.exact.close_gap import Effort, pack_exactly  # noqa: PLC0415 - numpy and HiGHS: only here
 
     effort = Effort(nodes=search.knobs.packing_nodes)
-    state = pack_exactly(search.deciding, effort, search.watch)
+    found = pack_exactly(search.deciding, effort, search.watch)
     search.adopt()
-    return state
+    if found is not None:
+        search.offer(found)
 
 
 def decide(search: UndividedState) -> None:
