@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -155,6 +156,19 @@ def test_without_demand_models_are_standbys_that_say_so(here, capsys):
     assert code == 0
     assert "requests_per_second: 0  # no demand was given" in out
     assert "replicas: {min: 1, max: 4}" in out
+
+
+def test_what_a_standby_needs_with_a_rate_is_there_to_be_uncommented(here, capsys):
+    main(["init", "--nodes", "8xH100", "--models", "Qwen/Qwen3-8B", "--output", "f.yaml"])
+    text = Path("f.yaml").read_text()
+    text = text.replace("requests_per_second: 0 ", "requests_per_second: 2 ")
+    for key in ("prompt_tokens", "output_tokens", "slo"):
+        assert f"# {key}: " in text
+        text = text.replace(f"# {key}: ", f"{key}: ")
+    Path("f.yaml").write_text(text)
+    capsys.readouterr()
+    assert main(["plan", "f.yaml"]) == 0
+    assert "max pressure" in capsys.readouterr().out
 
 
 def test_what_runs_now_becomes_models_copies_and_a_placement(here, capsys):

@@ -66,6 +66,11 @@ def test_version(capsys):
         (["refine"], "missing argument 'PLAN|FLEET'"),
         (["refine", "x", "--gpus", "2x80GiB"], "with --start PLAN"),
         (["init", "--gpus", "2xH100"], "no such option '--gpus'; did you mean '--nodes'?"),
+        (["init", "org/model"], "unexpected extra argument (org/model); init takes options alone"),
+        (
+            ["verify", "p", "--current", "x"],
+            "no such option '--current'; did you mean '--observed'?",
+        ),
         (["demand", "--trace", "x"], "no such option '--trace'; write kvplace demand trace"),
         (["bench", "adsr"], "'adsr' is neither a family nor a fleet file; did you mean 'adrs'?"),
         (["bench", "fleet"], "'fleet' is neither a family (adrs"),

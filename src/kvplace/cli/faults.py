@@ -73,6 +73,8 @@ def fault_lines(error: Exception) -> list[str]:
         if error.ctx and ("Missing argument" in message or "extra argument" in message):
             pieces = error.ctx.command.collect_usage_pieces(error.ctx)
             form = f"; write kvplace {verb} {' '.join(pieces[1:])}"
+            if not "".join(pieces[1:]):
+                form = f"; {verb} takes options alone"
         return [f"kvplace: {verb}{': ' if verb else ''}{_lower(message)}{form}; see --help"]
     if isinstance(error, click.ClickException):
         return [f"kvplace: {error.format_message()}"]

@@ -70,7 +70,9 @@ def _refuse_one_file(ctx: click.Context, one: str, first: str, other: str, secon
         raise click.UsageError(f"{one} and {other} both name {second}; name two files", ctx)
 
 
-_OTHERS_SAY = {"--gpus": "--nodes", "--nodes": "--gpus"}
+_OTHERS_SAY = {
+    "--gpus": "--nodes", "--nodes": "--gpus", "--current": "--observed", "--observed": "--current",
+}  # fmt: skip
 """Options that stand for one another in different commands."""
 
 verb = partial(click.command, cls=_Verb)

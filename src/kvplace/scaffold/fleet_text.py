@@ -19,6 +19,12 @@ _OVERHEAD = (
     "what its start-up log says instead. Exports limit a request to four times the mean tokens;",
     "max_model_len: TOKENS of a model serves longer ones, and leaves room for them.",
 )
+_TOKENS = (
+    "      # prompt_tokens: 800  # with a rate, the tokens of its mean prompt",
+    "      # output_tokens: 200  # and of its mean answer",
+)
+_OBJECTIVES = ("    # slo: {ttft: 1s, tpot: 50ms}  # with a rate, its objectives",)
+"""What a standby needs once it has a rate, to be uncommented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,9 @@ def _model(model: InitModel) -> list[str]:
         "latency": model.latency_seconds,
     }
     given = {name: time for name, time in times.items() if time is not None}
+    if not model.windows and not model.requests_per_second.value:
+        lines += _TOKENS if model.prompt_tokens is None else ()
+        lines += () if given else _OBJECTIVES
     if given:
         lines.append("    slo:")
     for name, time in given.items():

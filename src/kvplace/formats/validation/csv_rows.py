@@ -121,7 +121,8 @@ def check_header(
         sound = sound and there and column not in before
         if not there:
             unit = " (1 GB is 0.931 GiB)" if re.search(r"gb\W*$", column.casefold()) else ""
-            report.add((), f"unknown column {shown(column)}{nearest(column, known)}{unit}", line)
+            message = f"unknown column {shown(column)}{nearest(column, known)}{unit}"
+            report.add((), message if column else "a column has no name; remove it", line)
             meant.add(closest(column, known))
         elif column in before:
             report.add((), f"the column {column} is there twice", line)
