@@ -137,30 +137,12 @@ def _enough(tables: Floats, scales: Floats, group: int, left: Floats, short: flo
 def _keep(
     price: float, path: Ints, count: int, rows: Ints, lengths: Ints, worths: Floats
 ) -> int:  # fmt: skip
-    """Keep a set, where there is no room for it in place of the least; return how many there are.
-
-    They are a heap, of which the least is first.
-    """
-    most, place = len(worths), count
-    if count < most:
-        count += 1
-        while place > 0 and worths[(place - 1) // 2] > price:
-            up = (place - 1) // 2
-            worths[place], lengths[place], rows[place] = worths[up], lengths[up], rows[up]
-            place = up
-    else:
-        place = 0
-        while 2 * place + 1 < most:
-            low = 2 * place + 1
-            if low + 1 < most and worths[low + 1] < worths[low]:
-                low += 1
-            if worths[low] >= price:
-                break
-            worths[place], lengths[place], rows[place] = worths[low], lengths[low], rows[low]
-            place = low
+    """Keep a set, in place of the least where there is no room; return how many there are."""
+    most = len(worths)
+    place = count if count < most else int(worths.argmin())
     worths[place], lengths[place] = price, len(path)
     rows[place, : len(path)] = path
-    return count
+    return min(count + 1, most)
 
 
 @kernel
@@ -239,7 +221,7 @@ def dearest_sets(
         if more >= floor:
             count = _keep(more, path[:at], count, rows, lengths, worths)
             if count == most:
-                floor = max(floor, worths[0])
+                floor = max(floor, worths.min())
     return count, floor, True
 
 

@@ -290,7 +290,7 @@ class OptionSets:
                 known += [(kind, held[at]) for at in np.flatnonzero(fit).tolist()]
         return [*known, *alone]
 
-    def known(self, target: float, within: Bools) -> tuple[list[Column], Bools]:
+    def known(self, target: float, within: Bools | None) -> tuple[list[Column], Bools]:
         """Return the columns known of some options that fit at a target, and which options do."""
         rooms, fits = self.rooms(target, within)
         return self._start(rooms, fits), np.asarray(fits.any(axis=1))

@@ -13,9 +13,8 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.set_pricing import CLEARLY
-from kvplace.solver.exact.integer_cover import Answer
+from kvplace.solver.exact.integer_cover import covered
 from kvplace.solver.exact.option_cover import decide_cover
-from kvplace.solver.exact.seats import seated
 
 __all__ = [
     "Effort",
@@ -155,14 +154,13 @@ def close_gap(
             continue
         if not verdict.exact:
             break
-        decision = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
-        if decision.answer is Answer.FOUND:
-            found = seated(program, decision.groups)
-            if found is None or found.worst() >= value:
+        found, impossible = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
+        if found is not None:
+            if found.worst() >= value:
                 break
             state, value = found, found.worst()
             after_find, step = not after_find, step / 4
-        elif decision.answer is Answer.IMPOSSIBLE:
+        elif impossible:
             proof.search_to(verdict)
             after_find, step = False, step * 1.5
         elif target >= value * (1 - STEP):
@@ -187,10 +185,10 @@ def pack_exactly(proof: Proof, effort: Effort, watch: Watch) -> Assignment | Non
     verdict = program.decide(math.inf, watch)
     if verdict.impossible:
         proof.raise_to(verdict)
-    elif verdict.exact:
-        decision = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
-        if decision.answer is Answer.FOUND:
-            return seated(program, decision.groups)
-        if decision.answer is Answer.IMPOSSIBLE:
+        return None
+    found = covered(program, math.inf, None, effort.nodes, watch)
+    if found is None and verdict.exact:
+        found, impossible = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
+        if impossible:
             proof.search_to(verdict)
-    return None
+    return found

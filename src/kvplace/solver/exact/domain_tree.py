@@ -22,10 +22,8 @@ from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.set_pricing import Closed, Tree, Verdict
 from kvplace.solver.exact.close_gap import STEP, Effort
-from kvplace.solver.exact.integer_cover import Answer
-from kvplace.solver.exact.known_sets import covered
+from kvplace.solver.exact.integer_cover import covered
 from kvplace.solver.exact.option_cover import decide_cover
-from kvplace.solver.exact.seats import seated
 
 __all__ = ["DomainTree", "narrow_by_cases"]
 
@@ -255,10 +253,10 @@ class _Node:
                 return None, self._closed(verdict)
             first = self._mixed(verdict, self._shares())
             if first is None and verdict.exact:
-                answer, found = self._searched(verdict, effort, watch)
+                found, impossible = self._searched(verdict, effort, watch)
                 if found is not None:
                     return found, None
-                if answer is Answer.IMPOSSIBLE:
+                if impossible:
                     return None, self._closed(verdict)
         if first is None or watch.stop:
             return None, None
@@ -271,17 +269,13 @@ class _Node:
 
     def _searched(
         self, verdict: Verdict, effort: Effort, watch: Watch
-    ) -> tuple[Answer, Assignment | None]:
-        """Search the sets known for a cover, then all that can matter."""
-        program, sets, nodes = self.program, effort.sets // FEWER, effort.nodes // FEWER
-        every = np.ones(len(program.model), dtype=bool)
-        found = covered(program, self._target, every, nodes, watch)
+    ) -> tuple[Assignment | None, bool]:
+        """Search the sets known for a cover, then all that can matter; as `decide_cover`."""
+        sets, nodes = effort.sets // FEWER, effort.nodes // FEWER
+        found = covered(self.program, self._target, None, nodes, watch)
         if found is not None:
-            return Answer.FOUND, found
-        decision = decide_cover(program, verdict, sets, nodes, watch)
-        if decision.answer is Answer.FOUND:
-            return Answer.FOUND, seated(program, decision.groups)
-        return decision.answer, None
+            return found, False
+        return decide_cover(self.program, verdict, sets, nodes, watch)
 
     def _keep(self, verdict: Verdict) -> None:
         """Keep the prices for the cases within this one."""

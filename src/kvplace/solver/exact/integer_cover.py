@@ -1,49 +1,25 @@
-"""Decide a cover as an integer program in HiGHS: sets that can matter, and what is said of them."""
+"""Cover all models by sets, as an integer program in HiGHS."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import Enum
 
 import highspy
 import numpy as np
 
 from kvplace.solver.array_types import Bools
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.master import Entry, add_columns, add_rows, quiet_highs
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.pricing import Column
+from kvplace.solver.exact.seats import seated
 
-__all__ = ["Answer", "Decision", "integer_cover"]
+__all__ = ["covered", "integer_cover"]
 
 PART_OF_TIME = 0.5
 """Part of the time left that the integer program may take: it ends late, and its answer has to be
 checked after it."""
-
-
-class Answer(Enum):
-    """What the search says of a target."""
-
-    FOUND = "found"
-    IMPOSSIBLE = "impossible"
-    GAVE_UP = "gave up"
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Answer of the search.
-
-    Parameters
-    ----------
-    answer
-        What is known.
-    groups
-        Where found: kind of GPU and options of each GPU that holds any.
-    """
-
-    answer: Answer
-    groups: list[Column]
 
 
 def integer_cover(
@@ -54,8 +30,8 @@ def integer_cover(
     watch: Watch,
     *,
     surplus: bool = False,
-) -> Decision:
-    """Decide the cover as an integer program in HiGHS.
+) -> tuple[Assignment | None, bool]:
+    """Return a placement by some sets, None where none was found, and whether there is no cover.
 
     That all losses together are within the budget follows from the rest, and is left out: it is
     too fine for the program's tolerances.
@@ -97,8 +73,42 @@ def integer_cover(
     highs.run()
     status = highs.getModelStatus()
     if status != highspy.HighsModelStatus.kOptimal:
-        proved = status == highspy.HighsModelStatus.kInfeasible
-        return Decision(Answer.IMPOSSIBLE if proved else Answer.GAVE_UP, [])
+        return None, bool(status == highspy.HighsModelStatus.kInfeasible)
     taken = np.round(np.array(highs.getSolution().col_value)).astype(np.int64)
     times = dict(enumerate(taken[len(choices) :].tolist()))
-    return Decision(Answer.FOUND, [sets[c] for c in Counter(times).elements()])
+    found = [sets[c] for c in Counter(times).elements()]
+    return seated(program, _without_surplus(program, found)), False
+
+
+def covered(
+    program: OptionSets, target: float, within: Bools | None, nodes: int, watch: Watch
+) -> Assignment | None:
+    """Return an assignment at a target by sets known, of some options; None where none was found.
+
+    Column generation leaves a few thousand sets behind, of which the program takes fractions. An
+    integer program over those alone tells whether whole ones do as well (a restricted master
+    heuristic: Joncour et al., Electronic Notes in Discrete Mathematics 36, 2010). A model covered
+    more often than it has shards leaves out the rest. What is not found says nothing.
+    """
+    known, usable = program.known(target, within)
+    return integer_cover(program, known, usable, nodes, watch, surplus=True)[0]
+
+
+def _without_surplus(program: OptionSets, groups: list[Column]) -> list[Column]:
+    """Leave out shards above what their models have, and what is left of no set."""
+    covered = Counter(row for _, rows in groups for row in rows)
+    chosen: dict[int, int] = {}
+    for row, times in covered.items():
+        if times >= program.shards[row]:
+            chosen.setdefault(int(program.model[row]), row)
+    left = {row: int(program.shards[row]) for row in chosen.values()}
+    kept = []
+    for kind, rows in groups:
+        some = []
+        for row in rows:
+            if left.get(row, 0):
+                left[row] -= 1
+                some.append(row)
+        if some:
+            kept.append((kind, tuple(some)))
+    return kept

@@ -1,25 +1,20 @@
 """Cover all models by sets that are known: a placement near the program's own, soon found.
 
-Column generation leaves a few thousand sets behind, of which the program takes fractions. An
-integer program over those alone tells whether whole ones do as well (a restricted master
-heuristic: Joncour et al., Electronic Notes in Discrete Mathematics 36, 2010). A model covered more
-often than it has shards leaves out the rest. What is not found says nothing.
+Targets are asked one after the other. Before all sets that are known, those of options to which a
+dive leads are tried, in which models keep to one option each, some at a time.
 """
 
 import math
-from collections import Counter
 
 import numpy as np
 
-from kvplace.solver.array_types import Bools
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact.close_gap import STEP, Effort, Proof
-from kvplace.solver.exact.integer_cover import Answer, integer_cover
-from kvplace.solver.exact.seats import seated
+from kvplace.solver.exact.integer_cover import covered
 
-__all__ = ["covered", "lower_by_known_sets"]
+__all__ = ["lower_by_known_sets"]
 
 FEWER = 4
 """Part of the nodes of an exact decision that these programs have."""
@@ -67,8 +62,7 @@ def lower_by_known_sets(
             continue
         found = _dived(program, target, effort, watch)
         if found is None and not watch.stop:
-            every = np.ones(len(program.model), dtype=bool)
-            found = covered(program, target, every, nodes, watch)
+            found = covered(program, target, None, nodes, watch)
         if found is not None and found.worst() < value:
             state, value = found, found.worst()
             watch.tell("search", value, proof.value)
@@ -114,36 +108,3 @@ def _dived(program: OptionSets, target: float, effort: Effort, watch: Watch) -> 
         if watch.stop or not (verdict.exact or verdict.impossible):
             break
     return None
-
-
-def covered(
-    program: OptionSets, target: float, within: Bools, nodes: int, watch: Watch
-) -> Assignment | None:
-    """Return an assignment at a target, of some options; None where none was found."""
-    known, usable = program.known(target, within)
-    decision = integer_cover(program, known, usable, nodes, watch, surplus=True)
-    if decision.answer is not Answer.FOUND:
-        return None
-    return seated(program, _without_surplus(program, decision.groups))
-
-
-def _without_surplus(
-    program: OptionSets, groups: list[tuple[int, tuple[int, ...]]]
-) -> list[tuple[int, tuple[int, ...]]]:
-    """Leave out shards above what their models have, and what is left of no set."""
-    covered = Counter(row for _, rows in groups for row in rows)
-    chosen: dict[int, int] = {}
-    for row, times in covered.items():
-        if times >= program.shards[row]:
-            chosen.setdefault(int(program.model[row]), row)
-    left = {row: int(program.shards[row]) for row in chosen.values()}
-    kept = []
-    for kind, rows in groups:
-        some = []
-        for row in rows:
-            if left.get(row, 0):
-                left[row] -= 1
-                some.append(row)
-        if some:
-            kept.append((kind, tuple(some)))
-    return kept

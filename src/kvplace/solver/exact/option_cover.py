@@ -11,11 +11,12 @@ in one link domain; that may fail. Exhausted: no placement reaches the target.
 import numpy as np
 
 from kvplace.solver.array_types import Bools
+from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import TooManyError
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.pricing import Column, Room
-from kvplace.solver.exact.integer_cover import Answer, Decision, integer_cover
+from kvplace.solver.exact.integer_cover import integer_cover
 
 __all__ = ["decide_cover"]
 
@@ -27,8 +28,8 @@ FEW_SETS, MORE = 300, 50
 
 def decide_cover(
     program: OptionSets, verdict: Verdict, set_limit: int, node_limit: int, watch: Watch
-) -> Decision:
-    """Decide whether a placement at the verdict's target exists.
+) -> tuple[Assignment | None, bool]:
+    """Return a placement at the verdict's target, None where none was found; and if there is none.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def decide_cover(
     usable: Bools = verdict.prices * program.shards - least <= budget
     sets = _sets(program, verdict, usable, budget, set_limit)
     if sets is None:
-        return Decision(Answer.GAVE_UP, [])
+        return None, False
     more = MORE if len(sets) <= FEW_SETS else 1
     return integer_cover(program, sets, usable, more * node_limit, watch)
 
