@@ -6,6 +6,7 @@ import pytest
 
 import made
 from kvplace.cli import began, output
+from kvplace.cli.main import main
 from kvplace.cli.output import writing_seconds
 from kvplace.core.certificates.claim import Bound
 from kvplace.core.result import Stop
@@ -52,3 +53,11 @@ def test_what_was_tried_is_not_written_after_the_time_limit(monkeypatch, tmp_pat
         assert output.print_result(nothing, "json", str(path), **options) == 4
         assert path.exists() == written
         assert ("leaves none to write" in capsys.readouterr().err) != written
+
+
+def test_a_folder_that_is_not_there_is_told_before_any_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("kvplace.formats.read.read", None)  # nothing is read
+    for name in ("no/plan.json", "."):
+        output = str(tmp_path / name)
+        assert main(["plan", "fleet.yaml", "--output", output]) == 2
+        assert "directory" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def test_a_failure_leaves_the_earlier_file(tmp_path, monkeypatch):
 def test_what_cannot_be_written_is_refused_with_a_sentence(tmp_path):
     assert fault_of(write_atomic, tmp_path, "x") == "this is a directory; name a file in it"
     missing = tmp_path / "no" / "out"
-    expected = "this file cannot be written: no such file or directory"
+    expected = f"this file cannot be written: there is no directory {missing.parent}"
     assert fault_of(write_atomic, missing, "x") == expected
 
 

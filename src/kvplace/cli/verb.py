@@ -60,6 +60,11 @@ class _Verb(click.Command):
                 if name not in written and name not in self._replaces.get(option, ()):
                     values = value if isinstance(value, tuple) else (value,)
                     refuse_same(ctx.params[option], values, words)
+        for param in self.params:  # before any work that would be lost
+            if param.name in written and getattr(param, "metavar", "") == "FILE":
+                from kvplace.formats.files import target_of
+
+                target_of(ctx.params[param.name or ""])
         return super().invoke(ctx)
 
 

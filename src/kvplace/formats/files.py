@@ -10,7 +10,8 @@ from kvplace.errors import Fault, InputError
 from kvplace.waiting import waited
 
 __all__ = [
-    "MAX_FILE_BYTES", "MAX_ROWS_BYTES", "is_csv", "is_parquet", "peek", "read_text", "write_atomic",
+    "MAX_FILE_BYTES", "MAX_ROWS_BYTES", "is_csv", "is_parquet", "peek", "read_text", "target_of",
+    "write_atomic",
 ]  # fmt: skip
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -119,6 +120,32 @@ def _content(name: str, most: int) -> bytes:
     return waited(read, "no program writes this pipe to its end") if known is None else known
 
 
+def target_of(path: str | os.PathLike[str]) -> Path:
+    """Return where a file is to be written, symbolic links followed.
+
+    Raises
+    ------
+    InputError
+        No file can be written there, as far as can be known beforehand.
+    """
+    name = os.fspath(path)
+    try:
+        target = Path(os.path.realpath(name))
+        # Others were followed; a pipe or a device leads to a name that is none.
+        if target.is_symlink():
+            raise InputError("this is a symbolic link that leads to itself", name)
+        if target.is_dir():
+            raise InputError("this is a directory; name a file in it", name)
+        if not target.parent.is_dir() and not Path(name).exists():
+            message = f"this file cannot be written: there is no directory {target.parent}"
+            raise InputError(message, name)
+    except (OSError, ValueError) as error:  # such as a working directory that is gone
+        raise InputError(f"this file cannot be written: {_reason(error)}", name) from None
+    if not os.access(target.parent, os.W_OK) and (target.is_file() or not Path(name).exists()):
+        raise InputError(f"this file cannot be written: {target.parent} is read-only", name)
+    return target
+
+
 def write_atomic(
     path: str | os.PathLike[str], content: str | bytes | Callable[[], Iterable[str]]
 ) -> None:
@@ -140,16 +167,8 @@ def write_atomic(
     InputError
         The path is a directory, or the file cannot be written; an earlier file is as it was.
     """
-    name = os.fspath(path)
-    try:
-        target = Path(os.path.realpath(name))
-    except (OSError, ValueError) as error:  # such as a working directory that is gone
-        raise InputError(f"this file cannot be written: {_reason(error)}", name) from None
+    name, target = os.fspath(path), target_of(path)
     data = content.encode("utf-8") if isinstance(content, str) else content
-    if target.is_symlink():  # all others were followed
-        raise InputError("this is a symbolic link that leads to itself", name)
-    if target.is_dir():
-        raise InputError("this is a directory; name a file in it", name)
     # Of a long name only the begin: what is added must not make it longer than names may be.
     temporary = target.with_name(f".{target.name[:40]}.{os.urandom(4).hex()}")
     try:

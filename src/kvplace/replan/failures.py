@@ -72,7 +72,8 @@ def gpus_of(fleet: Fleet, places: Iterable[str], option: str = "") -> frozenset[
         }
         if not mine:
             named = f"GPUs are named like {next(g.id for n in fleet.nodes for g in n.gpus)!r}"
-            message = f"{place!r} is no GPU, no node and no label of a node; {named}"
+            many = f"; give {option} again for each" if "," in place else ""
+            message = f"{place!r} is no GPU, no node and no label of a node; {named}{many}"
             faults.append(Fault(message))
         found |= mine
     if faults:
