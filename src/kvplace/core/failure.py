@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kvplace.field_types import hold_types
+
 __all__ = ["Failure", "Recovery"]
 
 
@@ -44,3 +46,6 @@ class Failure:
     value: float
     bound: float
     moves: int
+
+    def __post_init__(self) -> None:
+        hold_types(self)

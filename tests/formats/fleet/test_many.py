@@ -7,13 +7,17 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 
+from kvplace.core.columns import made
 from kvplace.core.models.demand import SLO
 from kvplace.errors import InputError
+from kvplace.formats.diagnostics import Report
 from kvplace.formats.fleet.asked import SLOPart
 from kvplace.formats.fleet.schema import ModelPart
 from kvplace.formats.fleet.write import write_fleet
+from kvplace.formats.plan.schema import PlanModelPart
 from kvplace.formats.read import parse_fleet, read
-from kvplace.formats.validation.models import columns_of
+from kvplace.formats.validation.json_text import stated
+from kvplace.formats.validation.models import built_list, columns_of
 from strategies import split_problems
 
 HEAD = {"schema": "kvplace.fleet/v1", "nodes": "4x8xH100"}
@@ -88,6 +92,20 @@ def test_columns_are_made_of_models_that_are_sound():
     with pytest.raises(ValueError):
         columns_of(ModelPart, MODELS)
     assert list(columns_of(SLOPart, [{}, {}])) == [SLO(), SLO()]
+
+
+def test_models_of_plans_are_read_by_columns_as_one_by_one():
+    (model,) = parse_fleet(json.dumps(HEAD | {"models": [MODELS[2]]}), "a.json").models
+    item = stated(PlanModelPart, model)
+    assert made(columns_of(PlanModelPart, [item, item])) == [model, model]
+    for key in ("overhead_bytes", "demand", "name"):
+        without = {name: value for name, value in item.items() if name != key}
+        with pytest.raises(ValueError):
+            columns_of(PlanModelPart, [item, without])
+        report = Report("")
+        assert built_list(PlanModelPart, {"models": [item, without]}, "models", report) == [model]
+        with pytest.raises(InputError, match=rf"models\[1\].{key}: is missing"):
+            report.refuse()
 
 
 @settings(max_examples=60)

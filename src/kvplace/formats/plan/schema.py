@@ -1,6 +1,5 @@
 """The plan file as a whole, kvplace.plan/v1, and its text to a `Plan`."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -118,10 +117,6 @@ class FailurePart(Part):
     """No placement on what is left has less; null: none is valid."""
     moves: Integer
     """Replicas that are started or moved to restore everything."""
-
-    def build(self) -> Any:
-        """Return what becomes of the placement in the failure."""
-        return replace(super().build(), outcome=Recovery(self.outcome))
 
 
 class PlanPart(Part):

@@ -3,12 +3,13 @@
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from kvplace.core.columns import Columns, defaults_of
+from kvplace.core.columns import Columns, defaults_of, made
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, closest, kind_of, nearest, shown
 from kvplace.formats.files import read_text
@@ -100,7 +101,11 @@ def built_list(
 ) -> list[Any]:
     """Return what the items of a list below a key state, those that are sound."""
     found: list[Any] = []
-    for index, item in enumerate(validate_list(part, data.get(key, []), (key,), report, least)):
+    items = data.get(key, [])
+    if part.core is not None and isinstance(items, list) and len(items) >= least:
+        with suppress(ValueError, InputError):  # what is wrong is told item by item
+            return made(columns_of(part, items))
+    for index, item in enumerate(validate_list(part, items, (key,), report, least)):
         try:
             found += [] if item is None else [item.build()]
         except InputError as error:
@@ -124,16 +129,17 @@ def columns_of(part: type[Part], items: Sequence[Any]) -> Columns[Any]:
         raise ValueError
     columns: dict[str, Sequence[Any]] = {}
     for key, (name, _, kind, *_) in known.items():
-        if key not in used and name in core and (used or columns):  # one tells how many there are
+        needed = part.model_fields[name].is_required()
+        if key not in used and not needed and (used or columns):  # one tells how many there are
             continue
+        rows = [row for row, item in enumerate(items) if key in item]
+        if len(rows) < len(items) and needed:
+            raise ValueError
         held, *others = get_args(kind) if get_origin(kind) is Annotated else (kind,)
         part_of = isinstance(held, type) and issubclass(held, Part)
         if part_of and all(isinstance(other, Documented) for other in others):
             columns[name] = columns_of(held, [item.get(key, {}) for item in items])
             continue
-        rows = [row for row, item in enumerate(items) if key in item]
-        if len(rows) < len(items) and name not in core:
-            raise ValueError
         values = adapter(list[kind]).validate_python([items[row][key] for row in rows])  # type: ignore[valid-type]  # made here
         column = [core.get(name)] * len(items)
         for row, value in zip(rows, values, strict=True):
