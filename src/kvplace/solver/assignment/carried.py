@@ -9,8 +9,6 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.instance.instance import Instance, Option
 from kvplace.solver.instance.pressure import fullest
 
-__all__ = ["Carried"]
-
 
 class Carried:
     """What each GPU carries; an assignment keeps it up to date.

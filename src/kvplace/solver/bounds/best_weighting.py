@@ -4,8 +4,6 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats
 
-__all__ = ["best_weighting"]
-
 
 def best_weighting(cuts: Floats) -> tuple[Floats, float]:
     """Return the weighting whose least excess over some cuts is largest, and that excess.

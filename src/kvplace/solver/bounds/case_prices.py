@@ -11,8 +11,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.set_pricing import Tree
 
-__all__ = ["bound_by_cases"]
-
 TREE_SCALE = 10**10
 """Integer worth of the dearest GPU in a leaf of a proof tree: so short that many leaves are."""
 

@@ -21,8 +21,6 @@ from kvplace.solver.bounds.certify import checked, lowered
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["FluidBound"]
-
 MASKS = 64
 """Sets of GPUs looked at, most."""
 

@@ -23,8 +23,6 @@ from kvplace.solver.construct.open_domains import OpenDomains
 from kvplace.solver.instance.instance import Copies, Instance, Option
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["Confined"]
-
 PART = 1e-6
 """Part of a model from which an option of it counts."""
 NEAR = 0.06

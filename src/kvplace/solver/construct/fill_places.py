@@ -17,8 +17,6 @@ from kvplace.solver.construct.program_models import ProgramModels
 from kvplace.solver.construct.rematch import room_alone
 from kvplace.solver.instance.instance import Option
 
-__all__ = ["PlaceFiller"]
-
 WINDOW = 0.004
 """Part of the largest GPU by which a place taken for a copy under rules is larger than it, if that
 can be; half of it by which it may be smaller."""

@@ -26,8 +26,6 @@ from kvplace.solver.construct.program_models import WHOLE, ProgramModels
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["Configurer"]
-
 TARGETS = 16
 """Targets tried at most."""
 SPARED, SPARED_KEPT = 3e-4, 3e-3

@@ -6,8 +6,6 @@ from itertools import islice
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.instance import Option
 
-__all__ = ["OpenDomains"]
-
 DOMAINS = 64
 """Link domains with as many open GPUs that are looked at for a copy."""
 

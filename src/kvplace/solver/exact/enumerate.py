@@ -18,8 +18,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Copies, Instance, Option
 from kvplace.solver.instance.pressure import fits, pressure
 
-__all__ = ["Enumeration"]
-
 SURE = 1e-12
 """Relative distance that no rounding of a sum of loads reaches."""
 

@@ -14,8 +14,6 @@ from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact.close_gap import STEP, Effort, Proof
 from kvplace.solver.exact.integer_cover import covered
 
-__all__ = ["lower_by_known_sets"]
-
 FEWER = 4
 """Part of the nodes of an exact decision that these programs have."""
 WHOLE = 1 - 1e-6

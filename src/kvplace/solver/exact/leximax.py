@@ -4,8 +4,6 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.exact.enumerate import Enumeration
 
-__all__ = ["rank"]
-
 
 def rank(board: Assignment, nodes: int, watch: Watch) -> int:
     """Find the best balance of as many GPUs, from the worst on, as an effort allows.

@@ -18,8 +18,6 @@ from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.pricing import Column, Room
 from kvplace.solver.exact.integer_cover import integer_cover
 
-__all__ = ["decide_cover"]
-
 SAFETY = 1e-9
 """Relative width by which sizes and budgets are widened, so that rounding loses no set."""
 FEW_SETS, MORE = 300, 50

@@ -11,8 +11,6 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.instance.instance import Copies
 
-__all__ = ["seated"]
-
 NODES = 4_000
 """Seats tried at most."""
 

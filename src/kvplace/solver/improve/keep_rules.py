@@ -8,8 +8,6 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.neighbourhoods.shard_exchange import exchanges
 
-__all__ = ["keep_rules"]
-
 EXCHANGES = 2_500
 """Moves and swaps of a fleet up to which all are tried, which takes some 0.3 s."""
 

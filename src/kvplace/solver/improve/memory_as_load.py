@@ -15,8 +15,6 @@ from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.kernels import Crew
 
-__all__ = ["MemoryPacker"]
-
 
 class MemoryPacker:
     """One packing, which each call brings further.

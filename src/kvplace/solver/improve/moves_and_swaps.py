@@ -8,8 +8,6 @@ import math
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.improve.neighbourhoods.neighbourhood import Neighbourhood
 
-__all__ = ["MoveAndSwap"]
-
 Step = tuple[int, list[int], list[int]]
 """A partner, the models given to it, and those taken back."""
 

@@ -7,8 +7,6 @@ import numpy as np
 from kvplace.solver.array_types import Bools, Ints
 from kvplace.solver.instance.rule_penalties import Blueprint
 
-__all__ = ["Regions"]
-
 REGIONS = 16
 """Labels of one rule above which the models that it speaks of stay where they are."""
 

@@ -18,8 +18,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import Verdict
 from kvplace.solver.exact.set_cover_kernel import MOST_MODELS, tight_cover
 
-__all__ = ["squeeze"]
-
 SETS = 10_000
 """Sets that may matter in one group."""
 SIZES = (8, 10, 12, 14, 16)

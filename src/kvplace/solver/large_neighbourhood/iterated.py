@@ -9,8 +9,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.improve.descent import settle
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
 
-__all__ = ["iterate"]
-
 TOLERANCE = 1e-9
 
 

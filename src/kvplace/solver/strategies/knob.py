@@ -3,8 +3,6 @@
 from dataclasses import field
 from typing import Any
 
-__all__ = ["knob"]
-
 BY_HAND = "by hand"
 
 

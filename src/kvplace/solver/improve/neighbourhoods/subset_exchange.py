@@ -12,8 +12,6 @@ from kvplace.solver.improve.neighbourhoods.neighbourhood import (
     try_changes,
 )
 
-__all__ = ["SubsetExchange"]
-
 SMALL = 40_000
 """Exchanges that a small array operation looks at."""
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from kvplace.core.rules.apart import Apart
 from kvplace.solver.instance.penalties.tracker import Copies, DomainTracker
 
-__all__ = ["ApartTracker"]
-
 
 class ApartTracker(DomainTracker):
     """Models above one in each domain."""

@@ -8,8 +8,6 @@ from kvplace.core.rules.places import EVERYWHERE
 from kvplace.solver.instance.penalties.excess import ExcessTracker
 from kvplace.solver.instance.penalties.tracker import DomainTracker, Ground, MakeTracker
 
-__all__ = ["LimitPenalty"]
-
 
 class LimitPenalty(DomainTracker):
     """Shards above the most in each domain."""

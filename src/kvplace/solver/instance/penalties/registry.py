@@ -9,8 +9,6 @@ from types import MappingProxyType
 from kvplace.solver.instance import penalties
 from kvplace.solver.instance.penalties.tracker import DomainTracker
 
-__all__ = ["penalty_kinds"]
-
 
 @cache
 def penalty_kinds() -> Mapping[str, type[DomainTracker]]:

@@ -9,8 +9,6 @@ import numpy as np
 from kvplace.core.rules.spread import Spread
 from kvplace.solver.instance.penalties.tracker import Copies, DomainTracker, Ground, MakeTracker
 
-__all__ = ["SpreadTracker"]
-
 
 class SpreadTracker(DomainTracker):
     """Skew above the most, over the domains that a model may run in."""

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from kvplace.core.rules.together import Together
 from kvplace.solver.instance.penalties.tracker import Copies, DomainTracker
 
-__all__ = ["TogetherTracker"]
-
 
 class TogetherTracker(DomainTracker):
     """Domains above one."""

@@ -26,8 +26,6 @@ from kvplace.solver.strategies.stages import Search, Settings
 if TYPE_CHECKING:
     from kvplace.solver.bounds.level_targets import Prices
 
-__all__ = ["LargeState"]
-
 
 class LargeState(Search):
     """One run.

@@ -14,8 +14,6 @@ from kvplace.solver.strategies.assigned import AssignedSearch
 from kvplace.solver.strategies.params import UndividedParams
 from kvplace.solver.strategies.stages import Settings
 
-__all__ = ["UndividedState"]
-
 
 class UndividedState(AssignedSearch):
     """One run.
