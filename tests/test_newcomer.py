@@ -1,6 +1,7 @@
 """What somebody new writes is understood, or answered with what to write."""
 
 import io
+import json
 import re
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import kvplace
 from kvplace.cli.main import main
 from kvplace.errors import InputError, UnitError
+from kvplace.formats.read import parse_fleet
 from kvplace.units import parse_bytes, parse_duration
 
 FLEET = {
@@ -149,3 +151,28 @@ def test_a_target_without_its_percent_sign_is_answered_with_it(tmp_path, capsys)
     )
     said = told(capsys, "size", str(tmp_path / "f.yaml"), "--target", "occupancy<=80")
     assert "is 8,000 % of a GPU; write 80% if that is meant" in said
+
+
+@pytest.mark.parametrize(
+    ("wrong", "hint"),
+    [
+        (
+            {"models": {"a": {"weights": "10GiB"}}},
+            (
+                "models, line 1: must be a list, not a mapping; write it like {name: org/model, "
+                "weights: 14.958GiB, demand: {requests_per_second: 2.1}}, after a dash"
+            ),
+        ),
+        ({"nodes": 2}, "write it like {name: h200, gpus: 8}, after a dash"),
+        ({"rules": "pin"}, "write it like {rule: spread}, after a dash"),
+        ({"models": ["org/model"]}, "models[0], line 1: must be a mapping, not the text"),
+        (
+            {"models": [FLEET["models"][0] | {"demand": 5}]},
+            "must be a mapping, not the number 5; write it like {requests_per_second: 2.1}",
+        ),
+    ],
+)
+def test_a_value_of_another_form_is_answered_with_how_it_is_written(wrong, hint):
+    with pytest.raises(InputError) as caught:
+        parse_fleet(json.dumps(FLEET | wrong), "f.json")
+    assert hint in str(caught.value)

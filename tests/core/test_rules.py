@@ -149,7 +149,7 @@ def test_only_star_and_question_mark_stand_for_other_letters(patterns, names, fo
         (Pin(("bigg",), places=X), "no model is named 'bigg'; did you mean 'big'?"),
         (Pin(("big",)), "names no places"),
         (Forbid(places=Places(gpus=("x/9",))), "there is no GPU 'x/9'"),
-        (Reserve(places=Places(nodes=("v",))), "there is no node 'v'"),
+        (Reserve(places=Places(nodes=("v",))), "there is no node 'v'; nodes are named like 'x'"),
         (Limit(places=Places(labels=(("zone", "c"),))), "no node has the labels zone=c"),
         (
             Spread(over="rack"),

@@ -368,7 +368,12 @@ WHOLE = [
     ),
     (
         FLEET.partition("models:")[0] + "models: 3\n",
-        ["models, line 6: must be a list, not the number 3"],
+        [
+            (
+                "models, line 6: must be a list, not the number 3; write it like {name: org/model, "
+                "weights: 14.958GiB, demand: {requests_per_second: 2.1}}, after a dash"
+            )
+        ],
     ),
     ("\x07", ["line 1: not valid YAML: the character U+0007 is not allowed"]),
     ("a: \ud800", ["line 1: half of a surrogate pair is no character"]),

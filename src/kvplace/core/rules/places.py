@@ -55,7 +55,8 @@ class Places:
         """Yield a sentence for each name that the fleet does not have."""
         nodes = {node.name for node in fleet.nodes}
         yield from (f"there is no GPU {gpu!r}" for gpu in self.gpus if fleet.gpu(gpu) is None)
-        yield from (f"there is no node {node!r}" for node in self.nodes if node not in nodes)
+        like = f"; nodes are named like {fleet.nodes[0].name!r}"
+        yield from (f"there is no node {node!r}{like}" for node in self.nodes if node not in nodes)
         wanted = dict(self.labels)
         if wanted and not any(wanted.items() <= dict(n.labels).items() for n in fleet.nodes):
             yield f"no node has the labels {_pairs(self.labels)}"

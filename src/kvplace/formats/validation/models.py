@@ -15,6 +15,7 @@ from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, closest, kind_
 from kvplace.formats.files import read_text
 from kvplace.formats.text.document import mapping_of
 from kvplace.formats.validation.parts import (
+    MISSING,
     PLAIN,
     Documented,
     FieldOf,
@@ -39,7 +40,8 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
     """
     if not isinstance(data, dict):
         if not report.covers(path):
-            report.add(path, f"must be a mapping, not {kind_of(data)}")
+            like = _example(fields_of(part))
+            report.add(path, f"must be a mapping, not {kind_of(data)}{like}")
         return None
     try:
         valid: P = adapter(part).validator.validate_python(data)
@@ -83,7 +85,8 @@ def validate_list(
     In place of a part, what tells the part of an item.
     """
     if not isinstance(data, list):
-        report.add(path, f"must be a list, not {kind_of(data)}")
+        like = _example(fields_of(part if isinstance(part, type) else part({})))
+        report.add(path, f"must be a list, not {kind_of(data)}{like and f'{like}, after a dash'}")
         return []
     if len(data) < least:
         report.add(path, "is empty; it needs at least one entry")
@@ -170,10 +173,21 @@ def _message(part: type[Any], location: Path, detail: Any) -> str:
         *above, key = location
         return _wrong_key(kind, str(key), _fields_at(part, tuple(above)))
     if kind in _NO_MAPPING:
-        return f"must be a mapping, not {kind_of(detail['input'])}"
+        like = _example(_fields_at(part, location))
+        return f"must be a mapping, not {kind_of(detail['input'])}{like}"
     if kind in {"tuple_type", "list_type"}:
         return f"must be a list, not {kind_of(detail['input'])}"
     return str(detail["msg"])
+
+
+def _example(fields: Mapping[str, FieldOf]) -> str:
+    """Say how a mapping is written: with what it needs, as far as examples tell."""
+    needed = [
+        f"{key}: {field.examples[0]}"
+        for key, field in fields.items()
+        if field.default is MISSING and field.examples
+    ]
+    return f"; write it like {{{', '.join(needed)}}}" if needed else ""
 
 
 def _wrong_key(kind: str, key: str, known: Mapping[str, FieldOf]) -> str:
