@@ -203,4 +203,4 @@ def test_a_working_directory_that_is_gone_is_no_foreign_exception(tmp_path, monk
 def test_what_python_gives_in_place_of_a_text_or_a_list_is_named(tmp_path):
     assert fault_of(read, io.BytesIO(b"models: []")) == "open this file as text; it gives bytes"
     fleet = {"schema": "kvplace.fleet/v1", "nodes": "1xH100", "models": ({},)}
-    assert fault_of(read, fleet) == "models: must be a list, not of the type tuple"
+    assert fault_of(read, fleet).startswith("models: must be a list, not of the type tuple; write")

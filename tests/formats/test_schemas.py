@@ -9,7 +9,6 @@ import jsonschema
 import pytest
 import yaml
 
-from kvplace.formats.editor import editor_line, schema_file
 from kvplace.formats.fleet.schema import FleetPart, ModelPart, NodePart
 from kvplace.formats.fleet.write import write_fleet
 from kvplace.formats.plan.io import plan_of, write_plan
@@ -19,6 +18,7 @@ from kvplace.formats.read import parse_fleet
 from kvplace.formats.schemas import HOME, schema_files, write_schemas
 from kvplace.formats.tables.models import parse_table
 from kvplace.formats.validation.parts import fields_of
+from kvplace.scaffold.editor import editor_line, schema_file
 from kvplace.scaffold.init import init
 from kvplace.solver.solve import solve
 

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 
 from kvplace.errors import Fault, InputError
-from kvplace.waiting import waited
+from kvplace.waiting import content_of, waited
 
 __all__ = [
-    "MAX_FILE_BYTES", "MAX_ROWS_BYTES", "is_csv", "is_parquet", "peek", "read_text", "target_of",
+    "MAX_FILE_BYTES", "MAX_ROWS_BYTES", "is_csv", "is_parquet", "read_text", "target_of",
     "write_atomic",
 ]  # fmt: skip
 
@@ -18,9 +18,6 @@ MAX_FILE_BYTES = 64 * 2**20
 """Largest file that is read, if it is no table and no plan: 64 MiB."""
 MAX_ROWS_BYTES = 2**30
 """Largest table or plan that is read as text: millions of models."""
-_PEEKED: dict[str, bytes] = {}
-"""What was looked into and comes only once."""
-_BEGIN = 4096
 _Content = bytes | Callable[[], Iterable[str]]
 _NO_TEXT = (
     # How files begin that are no text, and what they are.
@@ -62,7 +59,7 @@ def read_text(path: str | os.PathLike[str], most: int | None = None) -> str:
     """
     name, most = os.fspath(path), most or MAX_FILE_BYTES
     try:
-        content = _content(name, most + 1)
+        content = content_of(name, most + 1)
     except FileNotFoundError:
         raise InputError("there is no such file", name) from None
     except IsADirectoryError:
@@ -90,34 +87,6 @@ def read_text(path: str | os.PathLike[str], most: int | None = None) -> str:
     if not text.strip():
         raise InputError("this file is empty", name)
     return text
-
-
-def peek(path: str | os.PathLike[str]) -> bytes:
-    """Return how a file begins, up to 4 KiB; empty where it cannot be read.
-
-    What a pipe holds is kept for `read_text`, since it comes only once.
-    """
-    name = os.fspath(path)
-    try:
-        if os.path.isfile(name):  # noqa: PTH113 - any text, also what is no path
-            return _content(name, _BEGIN)
-        _PEEKED[name] = _content(name, MAX_ROWS_BYTES + 1)
-    except (OSError, ValueError):
-        return b""  # whoever reads it says what is wrong
-    return _PEEKED[name][:_BEGIN]
-
-
-def _content(name: str, most: int) -> bytes:
-    """Return up to so many bytes of a file; another program that writes it is waited for."""
-
-    def read() -> bytes:
-        with Path(name).open("rb") as file:
-            return file.read(most)
-
-    if os.path.isfile(name):  # noqa: PTH113 - any text, also what is no path
-        return read()
-    known = _PEEKED.pop(name, None)
-    return waited(read, "no program writes this pipe to its end") if known is None else known
 
 
 def target_of(path: str | os.PathLike[str]) -> Path:

@@ -8,11 +8,11 @@ from kvplace._version import __version__
 from kvplace.demand.summary import DemandSummary
 from kvplace.demand.windows import DemandWindows
 from kvplace.errors import InputError
-from kvplace.formats.editor import editor_line
 from kvplace.formats.files import read_text
 from kvplace.formats.fleet.schema import FLEET_SCHEMA
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.deployments.read import read_deployment
+from kvplace.scaffold.editor import editor_line
 from kvplace.scaffold.fleet_text import fleet_text
 from kvplace.scaffold.hosts import gather_nodes
 from kvplace.scaffold.models import Wishes, gather_models
