@@ -457,9 +457,11 @@ of the domains filled anew by the next dive (the same fillings again).
 ### Exchanges and kicks
 
 - Partners among all by sorted sizes: without, scale-3-100k 0.16 % for 0.006, scale-3-10k 0.05 to
-  0.08 for 0.04. All GPUs paired with their opposites: without, a million models 0.02 % for 0, five
-  smaller fleets within 0.06 % either way. By trial, as under several pressures, scale-3-10k 0.23 %
-  for 0.04, and others take 1.6 to 10 times as long.
+  0.08 for 0.04. All GPUs paired with their opposites: without, a million models 0.02 % for 0,
+  five smaller fleets within 0.06 % either way; where all ways to share out are compared
+  (8b128c5a), ten models per GPU 0.04 to 0.09 % for 0.001 to 0.002 without a limit, three per GPU
+  the same. By trial, as under several pressures, scale-3-10k 0.23 % for 0.04, and others take 1.6
+  to 10 times as long.
 - By excess under several pressures: without, 3.1 % for 3.5 and 0.12 for 0.09, three the same. After
   some turns the hottest GPU exchanges with all others: 5,000 models in 24 windows come to 1.97,
   2.00 and 1.86 % after 20 s on two cores (three seeds), for 2.4 and 2.07.
@@ -560,8 +562,11 @@ of the domains filled anew by the next dive (the same fillings again).
   55 to 103 models under pressure, 10 s (fc370c5), are proved for 21.4 %, 5.6 for 33.7, 4.2 for
   16.6, 14.1 for 19.7, 1.8 for 2.9; 14 others as before, one 0.11 for 0.09, one
   24.7 or 27.4 for 24.7.
-- The dive before a cover by known sets: without, openrouter-60 by pressure 0.67 % for 0.07 after 20
-  s; with going back, 0.24, 1.3 and 1.2 % for 2.8, 1.2 and 2.7 after 10 s (1a6f5a9).
+- The dive before a cover by known sets: without, openrouter-60 by pressure 0.67 % for 0.07 after
+  20 s; with going back, 0.24, 1.3 and 1.2 % for 2.8, 1.2 and 2.7 after 10 s (1a6f5a9). Beside
+  63c86eef, openrouter-60 is at 0.07 % without, too, and 11 drawn clusters are the same; one of 11
+  models is at 4.2 % four times in four, where with it (four seeds, 5 and 6 s) at 0, 0.3, 4.2 and
+  4.2. Without all covers by known sets openrouter-60 is at 1.6 %.
 - Deleted: covers searched depth first in Python where up to 300 sets can matter, for which an
   integer program has 50 times as many nodes (8b128c5a, 4 to 6 s of CPU, untimed where full): of 49
   undivided fleets of stress, 20x50 and 20x60, 40 of adrs, two of 50x100, 8 that are tiny or full
@@ -621,6 +626,10 @@ of the domains filled anew by the next dive (the same fillings again).
   20, 600 on 400 6.8 for 25, and 2.2 for 21 where a third must be left 5 GiB; 900 on 600 at 6 s 28
   for 41; from 25,000 beside from 100,000 at 10 s, 304 on 200 1.4 for 12, 200 on 136 10.7 for 15.7,
   250 on 160 proved for 4.1.
+- Sets of first fit to begin the program on levels with: with the dearest at prices by size in
+  their place, scale-real-3k 0.6, 0.8 and 2.5 % for 0.4, 0.8 and 1.0 (three seeds); bounds of
+  sparse fleets are the same. Split shards in that program where they are few: without, 1.4 % for
+  0.4 (8b128c5a).
 - Configurations rounded and filled again at targets a little higher: once only, scale-real-3k 0.6
   to 4.3 % for 0.9 to 4.2, one nearer, four further; 420 models 3.7 % for 1.8 (beside 5a502795).
 - Where KV must be left, a shard counts with the larger of its two sizes when shards are handed out
