@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective, default_objective
-from kvplace.errors import InputError
+from kvplace.errors import Fault, InputError
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
 
 __all__ = ["ALREADY", "core_faults", "cross_check", "doubled", "objective_named", "with_degrees"]
@@ -129,7 +129,12 @@ def _check_objectives(model: Model, path: Path, report: Report) -> None:
 
 def _check_load(model: Model, objective: Objective, path: Path, report: Report) -> None:
     """Note what keeps the load of a model from being computed."""
-    missing = objective.missing(model)
+    faults: Sequence[Fault] = ()
+    try:
+        objective.load(model)
+    except InputError as error:
+        faults = error.faults
+    missing = objective.missing(model) if faults or model.windows else []
     for field in missing:
         message = f"{shown(model.name)} needs it for the objective {objective.value}"
         if field == "slo.latency":
@@ -137,11 +142,6 @@ def _check_load(model: Model, objective: Objective, path: Path, report: Report) 
             ttft, tpot, tokens = (report.text_of((*path, *key)).partition("].")[2] for key in keys)
             message += f"; give it, or {ttft} and {tpot} together with {tokens}"
         report.add((*path, *field.split(".")), message)
-    if missing:
-        return
-    try:
-        objective.load(model)
-    except InputError as error:
-        for fault in error.faults:
-            field = fault.path.removeprefix(model.name).lstrip(".")
-            report.add((*path, *(field.split(".") if field else ())), fault.message)
+    for fault in () if missing else faults:
+        field = fault.path.removeprefix(model.name).lstrip(".")
+        report.add((*path, *(field.split(".") if field else ())), fault.message)
