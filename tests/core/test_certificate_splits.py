@@ -9,6 +9,7 @@ from itertools import product
 
 import pytest
 
+from kvplace.core.certificates import knapsack
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.certificates.certificate import (
     SCALE_BITS,
@@ -242,3 +243,22 @@ def test_an_option_too_large_for_wide_link_domains_is_none_by_hand():
     for proof in (RuleCertificate(1.0, "fluid"), Certificate(1.0, ((0,),), ((10, 0), (100, 0)))):
         assert check_certificate(problem, proof) == ""
         assert check_certificate(problem, replace(proof, threshold=1.01))
+
+
+def test_prices_on_levels_of_the_largest_gpu_are_checked_on_these_for_every_gpu(monkeypatch):
+    # Only nodes of two large GPUs hold the split model, so that the small GPU is looked at by
+    # itself. Prices are by 512 levels of the large GPU. Seven shards of 3,155 bytes are priced as
+    # 119 levels, and a small GPU has 118. By 2,048 levels of the large GPU they are too large, with
+    # 7 x 68 of 475; by 2,048 of the small one they would not be, and no search settles it here.
+    monkeypatch.setattr(knapsack, "MAX_STEPS", 0)
+    small, large = 22_060, 95_000
+    alone, pair = GPU("a/0", "t", small), tuple(GPU(f"b/{i}", "t", large) for i in range(2))
+    sizes = [3_155] * 7 + random.Random(0).choices(range(4_000, 20_000), k=300)
+    models = [byte_model(f"m{j}", size, 0.0) for j, size in enumerate(sizes)]
+    models.append(replace(byte_model("split", 80_000, 0.0), tensor_parallel=(2,)))
+    fleet_ = Fleet((Node("a", (alone,)), Node("b", pair)))
+    problem = Problem(tuple(models), fleet_, Objective.REQUESTS)
+    levels = [size * 512 // large for size in [*sizes, 40_000]]
+    price = [(level * 10**6 - level % 2,) for level in levels]  # no common divisor
+    worths = tuple((m, m * 512 // large * 10**6) for m in (small, large))
+    assert check_certificate(problem, Certificate(1.0, tuple(price), worths)) == ""

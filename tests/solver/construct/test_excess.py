@@ -16,7 +16,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct import rematch as rematches
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
-from kvplace.solver.construct.excess import crowd, lower_excess, packed, relieved
+from kvplace.solver.construct.excess import crowd, lower_excess, packed, relieved, stuck
 from kvplace.solver.construct.rematch import Rematch
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.instance import Instance
@@ -83,6 +83,29 @@ def test_split_models_that_are_too_hot_together_are_taken_apart():
     found = relieved(board, 0.4, Watch(None))
     assert found is not None
     assert sorted(g for copies in found.where for g in copies[0]) == [0, 1, 2, 3]
+
+
+def test_what_no_exchange_helps_is_stuck_beside_larger_ones():
+    # 8 and 3 GiB on a GPU of 10: the smallest of all is 3, and 2 are left beside the 8.
+    instance = plain([int(s * GIB) for s in (8, 3, 3)], [0] * 3, [0.0] * 3, [int(10 * GIB)] * 2)
+    board = Assignment.single(instance, [0, 0, 1])
+    assert stuck(board, 1.0, shared=False) == set()
+    assert stuck(board, 1.0, shared=True) == {1}
+    board.apply([(2, None, ())])
+    assert stuck(board, 1.0, shared=False) == {2}
+
+
+def test_what_is_much_too_large_beside_a_split_model_is_stuck():
+    # Shards of 8 GiB leave 2 on each of two GPUs of 10: 2.3 are 3 % too much, and 6 are 40 %.
+    split = replace(byte_model("a", 16 * 2**30, 2.0), tensor_parallel=(2,))
+    others = byte_model("b", int(2.3 * GIB), 0.0), byte_model("c", 6 * 2**30, 0.0)
+    gpus = tuple(GPU(f"n/{i}", "t", 10 * 2**30) for i in range(2))
+    problem = Problem((split, *others), Fleet((Node("n", gpus),)), Objective.REQUESTS)
+    instance = load_instance(problem)
+    row = {problem.models[at].name: j for j, at in enumerate(instance.model_index)}
+    where = [()] * 3
+    where[row["a"]], where[row["b"]], where[row["c"]] = ((0, 1),), ((0,),), ((1,),)
+    assert stuck(Assignment(instance, where), 100.0 * GIB, shared=False) == {row["c"]}
 
 
 def test_nothing_is_done_where_no_shard_can_move():

@@ -1,5 +1,6 @@
 """Clusters large enough for the configuration program, with pins, spread copies and splits."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -113,10 +114,12 @@ def test_half_of_the_time_is_left_for_filling_once_a_target_is_met(chooser, low,
         return begin(self, target, watch)
 
     monkeypatch.setattr(Configurer, "_begun", begun)
-    assert Configurer(chooser, 0, GRID, COARSE)._aimed(low, watch) is not None
+    configurer = Configurer(chooser, 0, GRID, COARSE)
+    configurer.aim(low, watch)
+    assert configurer.target < math.inf
     few = len(turns)
     watch.left = 1000.0
-    assert Configurer(chooser, 0, GRID, COARSE)._aimed(low, watch) is not None
+    configurer.aim(low, watch)
     assert few < len(turns) - few
 
 
@@ -140,9 +143,9 @@ def test_no_split_model_is_placed_once_time_is_up(monkeypatch):
 def test_filling_ends_with_the_time_and_leaves_models_out(chooser, low):
     watch = Watch(None)
     configurer = Configurer(chooser, 0, GRID, COARSE)
-    found = configurer._aimed(low, watch)
+    configurer.aim(low, watch)
     watch.interrupt()
-    assert configurer._filled(*found, watch, GRID).missing
+    assert configurer._filled(*configurer._begin, watch, GRID).missing
 
 
 @pytest.mark.parametrize("gib", [5, 10])

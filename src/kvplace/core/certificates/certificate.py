@@ -299,8 +299,9 @@ def _dearer_set(
     for memory, worth in worths.items():
         found = Bin(((memory << SCALE_BITS) - 1, memory), worth, f"{memory} bytes")
         alike.setdefault(tuple(held for held in groups if memory in held), []).append(found)
+    whole = (max(worths) << SCALE_BITS) - 1
     failures = (
-        set_above([offers for held in there for offers in groups[held]], bins, spend)
+        set_above([offers for held in there for offers in groups[held]], bins, spend, whole)
         for there, bins in alike.items()
     )
     return next(filter(None, failures), "")

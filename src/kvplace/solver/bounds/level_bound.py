@@ -28,8 +28,10 @@ COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
 known."""
 ONCE = 1024
-"""Levels on which all targets are decided where KV must be left: a program of single sets decides
-what is left open."""
+"""The same where KV must be left. Where a program of single sets decides what is left open, no
+finer levels are asked."""
+ASKED = 15_000
+"""Models up to which finer levels are asked then: a target takes 5 to 12 s for 20,000."""
 FINER = 5e-2
 """Relative distance from the bound up to which targets are asked for on `FINE` levels."""
 ABOVE = 1e-3
@@ -80,7 +82,7 @@ class LevelBound:
         nested = least is not None and MANY < self._instance.n <= FEW * self._instance.g
         self.once = least is not None and not nested
         self._targets = LevelTargets(*parts, nested=nested)
-        self._coarse = LevelTargets(*parts, ONCE if self.once else COARSE, nested=nested)
+        self._coarse = LevelTargets(*parts, COARSE if least is None else ONCE, nested=nested)
         self._found: list[Prices] = []
         self.value = 0.0
 
@@ -122,11 +124,16 @@ class LevelBound:
         self._gather()
 
     def _rise_kept(self, low: float, high: float, groups: Groups | None, watch: Watch) -> None:
-        """Ask on the grids of models that must be left KV, the coarse one first."""
-        low = self._coarse.rise(low, high, groups, watch)
-        if groups is not None and not self.once:
-            for begun in self._coarse.found[-1:]:
-                self._targets.begin(begun.prices, low, high, watch)
+        """Ask on the grids of models that must be left KV, the coarse one first.
+
+        Its prices prove more on finer levels, which are asked for a value that is known, of few
+        enough models.
+        """
+        if self.once or not self._coarse.found:
+            low = self._coarse.rise(low, high, groups, watch)
+            for begun in () if self.once else self._coarse.found[-1:]:
+                low = self._targets.begin(begun.prices, low, high, watch)
+        if groups is not None and not self.once and self._instance.n <= ASKED:
             self._targets.rise(low, high, groups, watch)
 
     def _rise_anew(

@@ -20,7 +20,7 @@ from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
 from kvplace.solver.construct.rematch import WHOLE, Rematch, room_alone
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["STARTS", "VALID", "Sharing", "crowd", "lower_excess", "packed", "relieved"]
+__all__ = ["STARTS", "VALID", "Sharing", "crowd", "lower_excess", "packed", "relieved", "stuck"]
 
 Sharing = Callable[[Assignment, float, Watch], object]
 """Exchanges shards of two sizes between many GPUs at a target."""
@@ -33,6 +33,11 @@ MOST = 100_000
 PINNED = 100.0
 """What a byte of excess that no exchange can lower, beside split shards alone, counts to one of a
 shard as large as the largest GPU."""
+MOVED = 3
+"""Times that models make room for others that were placed anew, before shards are shared out."""
+BESIDE = 0.05
+"""Part of a GPU by which a model may be too large for what split ones leave: shards are exchanged
+for that."""
 STARTS, SHAKEN = 24, 0.7
 """Orders in which models are packed by default, and the least factor on a size that sorts them."""
 
@@ -72,7 +77,7 @@ def lower_excess(
 def relieved(
     board: Assignment, target: float, watch: Watch, sharing: Sharing | None = None
 ) -> Assignment | None:
-    """Return an assignment at or below a target, made from one above it; None where none is found.
+    """Return an assignment as near to a target as was found, made from one above it, or None.
 
     A model that is too large for its GPU is placed anew, in any of its options. So is the smallest
     of split ones that are too large for one GPU together. Other shards make room.
@@ -80,33 +85,59 @@ def relieved(
     Parameters
     ----------
     board
-        Not changed; all models are placed.
+        Not changed; all models are placed. GPUs may hold more than their memory.
     target
         In load per byte, above 0 and finite; of one pressure.
     watch, sharing
         As of `lower_excess`.
+
+    Returns
+    -------
+    Assignment or None
+        GPUs may hold too much there. None where a model finds no place, or time is up.
     """
     found, options = board.copy(), board.instance.options
-    alone, split, hot = room_alone(board.instance.columns), np.zeros(board.instance.g), set[int]()
-    for j, (option, copies) in enumerate(zip(board.option, board.where, strict=True)):
-        taken, gpus = (
-            0.0 if option is None else option.taken(target),
-            [g for c in copies for g in c],
-        )
-        if (taken > alone[gpus]).any():
-            hot.add(j)
-        elif option is not None and option.degree > 1:
-            split[gpus] += taken
-    for g in np.flatnonzero(split > alone).tolist():
-        held = [j for j in board.members[g] if board.chosen(j).degree > 1]
-        hot.add(min(held, key=lambda j: (board.chosen(j).taken(target), j)))
-    found.apply([(j, None, ()) for j in hot])
-    room = {j: min(option.taken(target) * option.shards for option in options[j]) for j in hot}
-    for j in sorted(hot, key=lambda j: (-room[j], j)):
-        if watch.stop or not crowd(found, j, target):
-            return None
-    lower_excess(found, target, watch, sharing)
-    return found if found.worth() < board.worth() else None
+    for turn in range(2 * MOVED):
+        hot = stuck(found, target, shared=turn == MOVED)
+        found.apply([(j, None, ()) for j in hot])
+        room = {j: min(option.taken(target) * option.shards for option in options[j]) for j in hot}
+        for j in sorted(hot, key=lambda j: (-room[j], j)):
+            if watch.stop or not crowd(found, j, target):
+                return None
+        last = turn % MOVED == MOVED - 1
+        if last and lower_excess(found, target, watch, sharing) <= 0:
+            break
+    return found
+
+
+def stuck(board: Assignment, target: float, *, shared: bool) -> set[int]:
+    """Return models without a place, and those that no exchange of shards brings to a target.
+
+    They are too large for their GPU, or much too large for what split ones leave of it; or split
+    ones that larger ones leave no room for. Once shards were shared out, those are stuck, too, that
+    larger ones leave so little room that nothing else would fit.
+    """
+    found = {j for j, option in enumerate(board.option) if option is None}
+    alone, rooms = room_alone(board.instance.columns), _rooms(board, target)
+    least = min((o.taken(target) for o in board.option if o is not None), default=0.0)
+    for g in np.flatnonzero(_over(rooms) > WHOLE).tolist():
+        first = second = whole = float(alone[g])
+        split = 0
+        held = [(board.chosen(j), j) for j in board.members[g]]
+        for option, j in sorted(held, key=lambda h: (h[0].degree == 1, -h[0].taken(target), h[1])):
+            loaded, kept = option.taken(target), option.size + option.keep
+            left, over = min(first, second), max(loaded - first, kept - second)
+            split += option.degree > 1
+            if over <= 0:
+                first, second = first - loaded, second - kept
+            elif (
+                option.degree > 1
+                or max(loaded, kept) > whole
+                or (shared and left < least)
+                or (split and over > BESIDE * whole)
+            ):
+                found.add(j)
+    return found
 
 
 def _excess(board: Assignment, target: float) -> float:

@@ -8,7 +8,6 @@ program is asked, each where most room is left.
 
 import math
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 
@@ -66,8 +65,6 @@ FILLING = 0.5
 FITTING = 1.25
 """Factor on the levels asked for, up to which others are taken at which GPUs lose less memory."""
 
-T = TypeVar("T")
-
 _Found = tuple[Assignment, ProgramModels, float]
 """What is split on its GPUs, the other models, and the target."""
 
@@ -118,7 +115,7 @@ class Configurer:
         self.prices: Floats | None = None
         self._order = np.random.default_rng(seed).permutation(self._instance.g)
 
-    def aim(self, low: float, watch: Watch, known: float = math.inf) -> None:
+    def aim(self, low: float, watch: Watch) -> None:
         """Look for the lowest target above a bound that the program meets.
 
         Parameters
@@ -127,10 +124,23 @@ class Configurer:
             The bound.
         watch
             Ends it early.
-        known
-            A target above which none is worth anything; ``inf`` for none.
         """
-        self._begin = self._aimed(low, watch, known)
+        program = LevelProgram()
+
+        def begun(target: float) -> _Found | None:
+            if self._confined is not None:
+                packed = self._confined.packed(target, watch)
+                if packed is None:
+                    return None
+                self._packed = packed
+            found = self._begun(target, watch)
+            met = found is not None and self._met(program, *found, target, watch)
+            return (*found, target) if found is not None and met else None
+
+        near = NEAR if self._confined is None else PACKED_NEAR
+        self._begin = _lowest_met(begun, low, near, watch)
+        if program.centre is not None:
+            self.prices = program.centre[: self._coarse + 1]
         self.target = math.inf if self._begin is None else self._begin[2]
 
     def build(self, watch: Watch) -> Assignment | None:
@@ -204,30 +214,6 @@ class Configurer:
         watch.tell("configure", board.worst() if board.valid else None)
         return board
 
-    def _aimed(self, low: float, watch: Watch, known: float = math.inf) -> _Found | None:
-        """Return the lowest target found that the program meets, None for none in time.
-
-        Where another target is known, one a little lower is asked for first, and none beside it.
-        """
-        program = LevelProgram()
-
-        def begun(target: float) -> tuple[Assignment, ProgramModels] | None:
-            if self._confined is not None:
-                packed = self._confined.packed(target, watch)
-                if packed is None:
-                    return None
-                self._packed = packed
-            found = self._begun(target, watch)
-            met = found is not None and self._met(program, *found, target, watch)
-            return found if met else None
-
-        first = known * (1 - NEAR) if known < math.inf else low * (1 + ABOVE)
-        near = NEAR if self._confined is None else PACKED_NEAR
-        found = _lowest_met(begun, first, low, ABOVE, near, watch, most=known)
-        if program.centre is not None:
-            self.prices = program.centre[: self._coarse + 1]
-        return None if found is None else (*found[0], found[1])
-
     def _begun(self, target: float, watch: Watch) -> tuple[Assignment, ProgramModels] | None:
         """Return a board with what is split at a target, if it finds room, and the rest.
 
@@ -291,38 +277,29 @@ class Configurer:
 
 
 def _lowest_met(
-    ask: Callable[[float], T | None],
-    target: float,
-    low: float,
-    step: float,
-    near: float,
-    watch: Watch,
-    most: float = math.inf,
-) -> tuple[T, float] | None:
-    """Return what the lowest target met gives, and that target; None for none met in time.
+    ask: Callable[[float], _Found | None], low: float, near: float, watch: Watch
+) -> _Found | None:
+    """Return what the lowest target met gives; None for none met in time.
 
     Parameters
     ----------
     ask
         Returns what meets a target, or None.
-    target, low
-        The first one, and a bound.
-    step
-        Part by which the next one is higher, doubled before it is taken, until one is met.
+    low
+        A bound. The first target is `ABOVE` it, and the steps double until one is met.
     near
         Relative distance of two, one met and one not, at which no other is asked for.
     watch
         Ends it, and before that half of the time is left for filling.
-    most
-        A target above which none is asked for.
     """
-    best: tuple[T, float] | None = None
+    best: _Found | None = None
+    target, step = low * (1 + ABOVE), ABOVE
     failed, enough = low, watch.left * FILLING
     for _ in range(TARGETS):
         before = watch.left
         found = ask(target)
         if found is not None:
-            best = found, target
+            best = found
         elif watch.stop:
             break
         else:
@@ -330,14 +307,14 @@ def _lowest_met(
         if best is None:
             step *= 2
             target *= 1 + step
-            if target > min(low * (1 + MOST), most):
+            if target > low * (1 + MOST):
                 break
             continue
-        if best[1] <= failed * (1 + near):
+        if best[2] <= failed * (1 + near):
             break
         if before < math.inf and watch.left - (before - watch.left) < enough:
             break  # another target that takes as long leaves too little for the filling
-        target = (failed + best[1]) / 2
+        target = (failed + best[2]) / 2
     return best
 
 

@@ -19,7 +19,7 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.assignment.packed import Items, Packing, pack_items
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
-from kvplace.solver.improve.parallel_pairs import GAIN, Improver
+from kvplace.solver.improve.parallel_pairs import CLOSE, GAIN, Improver
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.kernels import Crew
 
@@ -30,6 +30,8 @@ VAST = 1 << 50
 SHARED, PATIENT = 150.0, 40.0
 """Pairs looked at at most, per GPU, while what GPUs hold too much is shared out; and without less
 of it."""
+LONGER, LESS = 1000.0, 0.02
+"""Pairs where they are looked at for longer, and part by which the excess must be less then."""
 BEYOND = 8.0
 """Factor on what a shard takes where it would not fit alone, as no exchange mends that later."""
 FULL = 1 - 1e-9
@@ -161,7 +163,13 @@ def iterate_mobile(
 
 
 def share_out(
-    board: Assignment, target: float, watch: Watch, seed: int, fixed: Sequence[int] | None = None
+    board: Assignment,
+    target: float,
+    watch: Watch,
+    seed: int,
+    fixed: Sequence[int] | None = None,
+    *,
+    longer: bool = False,
 ) -> None:
     """Exchange mobile shards so that GPUs hold less too much at a target.
 
@@ -181,6 +189,8 @@ def share_out(
     fixed
         Models that stay where they are, where each lies on a GPU that holds it; None where shards
         may be a little too large for theirs.
+    longer
+        Whether more pairs are looked at as long as that lowers the excess by `LESS`.
     """
     shards, _, started = _shards(board)
     stays = np.isin(shards.model, fixed or ())
@@ -210,7 +220,9 @@ def share_out(
     )  # fmt: skip
     with closing(Crew()) as crew:
         within = Within(watch, watch.left)
-        Improver(packing, FULL, seed, crew, within, summed=True).relieve(FULL, SHARED, PATIENT)
+        less, pairs = (LESS, LONGER) if longer else (CLOSE, SHARED)
+        improver = Improver(packing, FULL, seed, crew, within, summed=True, less=less)
+        improver.relieve(FULL, pairs, PATIENT)
     gpu[mobile] = packing.gpu_of(len(mobile))
     board.apply(_moved(board, shards, started))
 

@@ -24,7 +24,7 @@ from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 
-__all__ = ["COMPILED", "COMPILED_SEVERAL", "Improver"]
+__all__ = ["CLOSE", "COMPILED", "COMPILED_SEVERAL", "Improver"]
 
 COMPILED: tuple[Callable[..., int], ...] = (relieve,)
 COMPILED_SEVERAL: tuple[Callable[..., float], ...] = (relieve, lower_excess, *ITERATED)
@@ -91,6 +91,8 @@ class Improver:
         Relative gain that an exchange must exceed.
     summed
         Whether what GPUs are above the level is to be little in all, and not the worst GPU low.
+    less
+        Part by which either must get less not to count as stuck.
 
     Attributes
     ----------
@@ -109,9 +111,10 @@ class Improver:
         limit: int | None = None,
         gain: float = GAIN,
         summed: bool = False,
+        less: float = CLOSE,
     ) -> None:
         self._limit, self._gain, self._summed = limit, gain, summed
-        self._packing = packing
+        self._packing, self._less = packing, less
         self._level = level
         self._crew = crew
         self._watch = watch
@@ -190,7 +193,7 @@ class Improver:
             if now <= self._level * (1 + CLOSE) or float(kvpr.max()) <= goal:
                 break
             counted = self._counted(open_)
-            if counted < top * (1 - CLOSE):
+            if counted < top * (1 - self._less):
                 top, gained = counted, spent
                 self._watch.tell("improve", self._worst())
             if self._evens:

@@ -205,3 +205,12 @@ def test_covers_are_sought_only_near_the_bound_where_domains_are_filled():
     assert not supports.coverable(search_of(pressures=True, covered_most=0.01, **knobs))
     few = {**knobs, "divided": 1_200, "divided_density": 0.0}
     assert supports.coverable(search_of(pressures=True, covered_most=0.01, **few))
+
+
+def test_more_models_are_few_where_kv_must_be_left_on_gpus_of_several_sizes():
+    search = search_of(4, many=3, least_kv=2**30)
+    assert not supports.few(search)
+    search.instance.columns.memory[0] -= 1
+    assert supports.few(search)
+    search.knobs = replace(search.knobs, many_kept=3)
+    assert not supports.few(search)

@@ -46,6 +46,8 @@ class ClusterState(AssignedSearch):
     aimed
         Lowest target that the program of a start met, sizes rounded to the nearest level; ``inf``
         before.
+    unmet
+        Highest target at which no room was made in the last round for what is too hot; 0 for none.
     aimed_at
         (levels + 1,) the prices of that program; None before.
     tail
@@ -76,7 +78,7 @@ class ClusterState(AssignedSearch):
         self._certified: Bound | None = None
         self._sought = Bound(0.0, "trivial")
         self.starts: list[Assignment] = []
-        self.asked, self.aimed = -1, math.inf
+        self.asked, self.aimed, self.unmet = -1, math.inf, 0.0
         self.fillings, self.aimed_part = self.knobs.fillings, self.knobs.most_part
         self.aimed_at: Floats | None = None
         self.filling_program: DomainProgram | None = None
@@ -125,6 +127,13 @@ class ClusterState(AssignedSearch):
     def large(self) -> bool:
         """Whether compiled kernels pay."""
         return self.instance.n * self.instance.g > self.knobs.large
+
+    @property
+    def many(self) -> bool:
+        """Whether models are too many for searches that look at each of them."""
+        columns, knobs = self.instance.columns, self.knobs
+        mixed = columns.keeps and bool((columns.memory != columns.memory[0]).any())
+        return self.instance.n > (knobs.many_kept if mixed else knobs.many)
 
     @property
     def tiny(self) -> bool:

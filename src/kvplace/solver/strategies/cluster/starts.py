@@ -41,6 +41,8 @@ FILLED_ABOVE = 1e6
 """Factor of the bound at which link domains are filled for a start: memory alone counts there."""
 PACKED_PART = 0.5
 """Part of the time left that a start with what only the largest GPUs hold packed first may take."""
+RELIEVED_EACH = 0.5
+"""Part of the time left for ejection of a large cluster that one target may take."""
 SOME, LOWERED = 8, 8
 """Fillings made before it is asked whether there is room at all, and targets tried below the value
 of one that was found."""
@@ -52,7 +54,7 @@ def configure(search: ClusterState) -> None:
     Very many models are dealt near the bound instead.
     """
     watch = search.watch
-    if search.instance.n > search.knobs.many:
+    if search.many:
         chooser, low = search.chooser, search.low
         near = dealt_near(chooser, low, watch, search.loading) if low > 0 else None
         search.starts += [near] if near is not None and near.valid else []
@@ -119,17 +121,18 @@ def _packed_first(search: ClusterState, grid: int) -> Assignment | None:
 
 
 def _sharing(
-    search: ClusterState, fixed: Sequence[int] | None = None, turn: int = 0
+    search: ClusterState, fixed: Sequence[int] | None = None, turn: int | None = None
 ) -> Sharing | None:
     """Return what exchanges shards of two sizes by compiled kernels; None where they are not.
 
-    Some models stay where they are, as `share_out` says.
+    Some models stay where they are, as `share_out` says. With a turn, it does so for longer.
     """
     from kvplace.solver.improve.movable_shards import share_out  # noqa: PLC0415 - numba: only here
 
     if not (keeps(search) and ready(search, "EVENING")):
         return None
-    return partial(share_out, seed=search.seed + turn, fixed=fixed)
+    seed = search.seed + (turn or 0)
+    return partial(share_out, seed=seed, fixed=fixed, longer=turn is not None)
 
 
 def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
@@ -137,8 +140,13 @@ def _completed(search: ClusterState, board: Assignment, target: float) -> Assign
 
     It goes from far above the target downwards, so that what is valid is found soon.
     """
-    lacking = sum(not copies for copies in board.where)
-    knobs = search.knobs
+    lacking, knobs = sum(not copies for copies in board.where), search.knobs
+    sharing = _sharing(search, ()) if lacking else None
+    for aim in (target * (1 + above) for above in knobs.completed[::-1] if sharing):
+        with search.watch.part(RELIEVED_EACH):
+            board = relieved(board, aim, search.watch, sharing) or board
+        if board.valid:
+            return board
     rounds = knobs.packed + knobs.packed_per_missing * lacking
     with search.watch.part(knobs.completed_part):
         for aim in (target * (1 + above) for above in knobs.completed):
@@ -256,7 +264,7 @@ def descend(search: ClusterState) -> None:
     for board in () if search.watch.stop else boards:
         if search.large:
             # A better bound and ejections come after it where models are few enough for them.
-            few = search.instance.n <= search.knobs.many
+            few = not search.many
             short = search.watch.left < search.params.large.loading
             with search.watch.part(search.knobs.exchanged_part if few else 1.0):
                 if not few or (not short and ready(search, "PAIRS")):
@@ -294,19 +302,26 @@ def exchange(search: ClusterState) -> None:
 
 
 def make_room(search: ClusterState) -> None:
-    """Place what is too hot at lower targets anew, for which others make room, by bisection."""
+    """Place what is too hot at lower targets anew, for which others make room, by bisection.
+
+    A target that is not met leaves excess with which the next one begins, but for every other time.
+    """
     board, watch, near = search.best, search.watch, search.knobs.relieved_near
-    missed = search.low
+    begun, missed = board, max(search.low, search.unmet)
     with watch.part(search.knobs.relieved_part):
         while board.worst() > missed * (1 + near) and search.left > 0 and not watch.stop:
             target = (board.worst() + missed) / 2
-            found = relieved(board, target, watch, _sharing(search, (), search.steps))
+            with watch.part(RELIEVED_EACH):
+                found = relieved(begun, target, watch, _sharing(search, (), search.steps)) or board
             search.steps += 1
-            if found is None:
-                missed = target
-            else:
+            met = found.worth() < board.worth()
+            begun = found if begun is board and not met else board
+            if met:
                 board.reset(found.where)
                 watch.tell("pack", board.worst())
+            if board.worst() > target:
+                missed = target
+    search.unmet = missed if board.worst() > missed * (1 + near) else 0.0
 
 
 def repair(search: ClusterState) -> None:

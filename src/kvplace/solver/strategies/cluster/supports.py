@@ -42,7 +42,7 @@ def rankable(search: ClusterState) -> bool:
 
 def few(search: ClusterState) -> bool:
     """Whether models are few enough for searches that look at each of them."""
-    return search.board is not None and search.instance.n <= search.knobs.many
+    return search.board is not None and not search.many
 
 
 def configurable(search: ClusterState) -> bool:
