@@ -69,7 +69,9 @@ def test_a_model_that_fits_nowhere_clashes_alone():
     clash = judged(problem([model("a", 10), model("big", 90)], fleet(80, 40)), by_force)
     assert members(clash) == [("model", "big")]
     assert clash_in_words(clash) == (
-        "'big' needs 90.0 GiB with overhead; the largest GPU has 80.0 GiB usable"
+        "'big' needs 90.0 GiB with overhead; the largest GPU has 80.0 GiB usable; with "
+        "tensor_parallel: 2 a copy fits, 45.0 GiB on each GPU of a node of 2 or more; no node has "
+        "more than 1"
     )
 
 

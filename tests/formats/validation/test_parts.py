@@ -93,7 +93,13 @@ def test_what_is_written_is_read_back(problem):
     [
         ({"wieghts": "1GiB"}, "unknown key 'wieghts'; did you mean 'weights'?"),
         ({"name": "m"}, "is missing; write it like weights: 14.958GiB"),
-        ([], "must be a mapping, not a list"),
+        (
+            [],
+            (
+                "must be a mapping, not a list; write it like {name: org/model, weights: "
+                "14.958GiB, demand: {requests_per_second: 2.1}}"
+            ),
+        ),
         ({"weights": 5}, "5 has no unit; write it like 5GiB"),
         ({"demand": {"rps": 1}}, "unknown key 'rps'; did you mean 'requests_per_second'?"),
         ({"slo": []}, "must be a mapping, not a list"),
