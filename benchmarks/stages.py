@@ -465,30 +465,23 @@ of the domains filled anew by the next dive (the same fillings again).
 - By excess under several pressures: without, 3.1 % for 3.5 and 0.12 for 0.09, three the same. After
   some turns the hottest GPU exchanges with all others: 5,000 models in 24 windows come to 1.97,
   2.00 and 1.86 % after 20 s on two cores (three seeds), for 2.4 and 2.07.
-- Under several pressures all 512 ways to share out two GPUs, in place of exchanges of up to three
-  models that lower the excess (beside 9b31fa59, one seed each, 20 s of CPU on a busy machine).
-  5,000 models, 1,000 GPUs and 24 windows, by how demand goes with the hour: a sine of three phases
-  with 10 % of noise 4.20 % for 4.63, one smooth shape shifted by whole hours 2.08 for 2.47, bumps
-  of any width 2.37 for 2.52, business hours in three zones 0.017 for 0.024; a cosine of any phase
-  0.68 for 0.63. At 8 s: 700 models in 12 windows 4.5 for 5.5, 900 in 24 2.17 for 2.49, 1,500 in 6
-  0.49 for 0.54. Fresh ones: 1,000 in 8 windows 2.2 for 2.7, 5,000 on two kinds in 24 windows 6.6
-  for 8.8 (20 s), 60,000 on 6,000 GPUs under four pressures 1.05 for 2.9 (15 s). Up to 500 models in
-  2 to 4 windows, 6 s: of seven three end nearer, two the same, two further (0.38 for 0.18, 0.44 for
-  0.31). There the hottest exchanges with all others after every eighth turn: after every 24th, as
-  for 500 GPUs and more, 0.27 and 1.15.
-- These ways looked at by the three scarcest windows first, as sums over two halves of the models,
-  without a temperature, and half as many kicks of 200 GPUs and more (c10dd66e, one seed each, fresh
-  fleets): 1.9 times as many pairs in the same time. 5,000 models, 1,000 GPUs, 24 windows, 20 s of
-  CPU: noise 3.57 % for 3.61, shifted shape 1.45 for 1.72, bumps 2.58 for 2.64. 8 s: 1,500 in 6
-  windows 0.45 for 0.53, 3,000 on three kinds 0.44 for 0.48, 900 in 24 3.03 for 3.06, 700 in 12 the
-  same; openrouter-60 and openrouter-103 by pressure the same. Exchanges alone on seven of 200 to
-  450 models, five orders each: three nearer (2.41 % for 2.52, 3.62 for 3.73, 3.87 for 4.04), two
-  the same, two further (6.75 for 6.58, 4.57 for 4.19), in 13 % less time. A pair at random helps a
-  hot GPU in one of 200 tries. Partners with room in the windows where that one is hot do so in one
-  of 80 with noise, and no more often with the shifted shape. Where few GPUs are hot, these have a
-  quarter of all as partners, and the only shard of one may change sides: without, shards of pools
-  are handed out less well, and alibaba-2026-5 ends at 14 % for 1.9, alibaba-2023-0 at 5.7 for 1.0
-  (60 s).
+- Under several pressures 512 ways to share out two GPUs are summed side by side, and one is drawn
+  at a low temperature, in place of exchanges of up to three models that lower the excess (beside
+  9b31fa59, one seed each, 20 s of CPU on a busy machine). 5,000 models, 1,000 GPUs and 24 windows,
+  by how demand goes with the hour: a sine of three phases with 10 % of noise 4.20 % for 4.63, one
+  smooth shape shifted by whole hours 2.08 for 2.47, bumps of any width 2.37 for 2.52, business
+  hours in three zones 0.017 for 0.024; a cosine of any phase 0.68 for 0.63. At 8 s: 700 models in
+  12 windows 4.5 for 5.5, 240 in 24 1.48 for 1.78, 900 in 24 2.17 for 2.49, 1,500 in 6 0.49 for
+  0.54. Fresh ones: 3,000 models on three kinds 0.50 for 0.68, 1,000 in 8 windows 2.2 for 2.7, 5,000
+  on two kinds in 24 windows 6.6 for 8.8 (20 s), 800 on 60 GPUs 0.014 for 0.009. 60,000 on 6,000
+  GPUs under four pressures 1.05 for 2.9 (15 s). Up to 500 models in 2 to 4 windows, 6 s: of seven
+  three end nearer (0.21 for 0.25, 0.89 for 0.96, 0.62 for 0.73), two the same within 0.003, two
+  further (0.38 for 0.18, 0.44 for 0.31). There the hottest exchanges with all others after every
+  eighth turn: after every 24th, as for 500 GPUs and more, 0.27 and 1.15. Kicks of 1,000 GPUs take
+  seconds and bring 0.03 %, so that fewer are made.
+  Where few GPUs are hot, these have a quarter of all as partners, and the only shard of one may
+  change sides: without, shards of pools are handed out less well, and alibaba-2026-5 ends at 14 %
+  for 1.9, alibaba-2023-0 at 5.7 for 1.0 (60 s).
 - Undivided models under several pressures, placed and exchanged by kernels (beside fc370c5, 8 to 10
   s of CPU): above 600, 1,500 with 12 windows 0.9 % for 102, with 4 proved for 45, four others 49
   for 117, 31 for 48, 13 for 42, and proved in 2.2 s for 2.8; up to 600, 500 with 24 windows 3.1 for

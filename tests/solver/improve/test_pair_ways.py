@@ -11,7 +11,6 @@ from kvplace.solver.kernels import interpreted
 exchange, scratch_of = map(interpreted, (pair_kernel.exchange, pair_kernel.scratch_of))
 add_up, change_of = map(interpreted, (pair_ways.add_up, pair_ways.change_of))
 draw_ways, room_for_ways = map(interpreted, (pair_ways.draw_ways, pair_ways.room_for_ways))
-measure = interpreted(pair_ways.measure)
 
 
 def drawn(seed, models=8, types=1):
@@ -48,7 +47,7 @@ def test_of_many_models_some_are_drawn_that_may_change_sides():
     for seed in range(6):
         _, packing = drawn(seed, 20)
         ways, chance = room_for_ways(packing, np.empty(0)), np.array([seed + 1], np.uint64)
-        mine, movable = draw_ways(packing, 0, 1, chance, ways)
+        mine, movable = draw_ways(packing, 0, 1, worst(packing), chance, ways)
         assert movable == pair_ways.MOVABLE
         slots = ways.slots.tolist()
         assert len(set(slots)) == len(slots)
@@ -62,9 +61,8 @@ def test_the_largest_excess_of_a_way_says_whether_it_is_below_the_target():
         columns, packing = drawn(seed)
         target = 0.9 * worst(packing)
         ways, chance = room_for_ways(packing, np.empty(0)), np.array([seed + 1], np.uint64)
-        mine, movable = draw_ways(packing, 0, 1, chance, ways)
-        measure(packing, 0, 1, movable, target, ways)
-        found = add_up(mine, movable, ways)
+        mine, movable = draw_ways(packing, 0, 1, target, chance, ways)
+        found = add_up(mine, movable, 0.0, 0.0, 0.0, ways)
         for way in range(1 << movable):
             gpu_of = packing.gpu_of(columns.n)
             for side, slots in enumerate(change_of(way, mine, movable, ways)):

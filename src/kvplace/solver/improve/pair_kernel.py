@@ -11,7 +11,6 @@ from kvplace.solver.improve.pair_ways import (
     add_up,
     change_of,
     draw_ways,
-    measure,
     room_for_ways,
 )
 from kvplace.solver.instance.pressure import fits, pressure
@@ -124,9 +123,8 @@ def exchange(packing: Packing, g: int, h: int, turn: int, gain: float, scratch: 
 @kernel
 def _share_out(packing: Packing, g: int, h: int, goal: float, chance: Bits, ways: Ways) -> int:
     """Share out models of two GPUs in the best way below a pressure; return 1 where some moved."""
-    mine, movable = draw_ways(packing, g, h, chance, ways)
-    measure(packing, g, h, movable, goal, ways)
-    found = add_up(mine, movable, ways)
+    mine, movable = draw_ways(packing, g, h, goal, chance, ways)
+    found = add_up(mine, movable, 0.0, 0.0, 0.0, ways)
     excess = ways.excess[: 1 << movable]
     while found:
         way = int(excess.argmin())

@@ -15,19 +15,7 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.chance import Bits, drawn
 from kvplace.solver.kernels import kernel
 
-__all__ = [
-    "MOVABLE",
-    "WAYS",
-    "Sums",
-    "Ways",
-    "add_up",
-    "change_of",
-    "draw_ways",
-    "exceeds",
-    "measure",
-    "room_for_ways",
-    "takes",
-]
+__all__ = ["MOVABLE", "WAYS", "Ways", "add_up", "change_of", "draw_ways", "room_for_ways"]
 
 MOVABLE = 9
 """Models of a pair that may change sides at once: all but one of ten."""
@@ -35,9 +23,6 @@ WAYS = 1 << MOVABLE
 """Ways to share them out."""
 ABREAST = 4
 """Pressures that are added up between two looks at whether any way is left."""
-
-
-Sums = NDArray[np.floating]
 
 
 class Ways(NamedTuple):
@@ -49,8 +34,8 @@ class Ways(NamedTuple):
         (pressures,) what both share, and the order in which pressures are looked at.
     here, there
         (ways,) what the one and the other GPU exceed the target by.
-    excess, left
-        (ways,) what ways exceed the target by, and (ways + 1,) those that are left.
+    excess
+        (ways,) sum of the squares so far, or the most.
     slots
         (MOVABLE,) those that may change sides, of the one GPU first.
     ours, theirs
@@ -63,26 +48,24 @@ class Ways(NamedTuple):
 
     shared: Floats
     limits: Ints
-    here: Sums
-    there: Sums
-    excess: Sums
-    left: Ints
+    here: NDArray[np.floating]
+    there: NDArray[np.floating]
+    excess: NDArray[np.floating]
     slots: Ints
-    ours: Sums
-    theirs: Sums
+    ours: NDArray[np.floating]
+    theirs: NDArray[np.floating]
     out: Ints
     back: Ints
     held: Ints
 
 
 @kernel
-def room_for_ways(packing: Packing, like: Sums) -> Ways:
+def room_for_ways(packing: Packing, like: NDArray[np.floating]) -> Ways:
     """Return room for the ways of pairs of a packing, with sums of the type of an array."""
     width, kind = packing.loads.shape[1], like.dtype
     return Ways(
         np.empty(width), np.arange(width),
-        np.empty(max(WAYS, width), kind), np.empty(max(WAYS, width), kind),
-        np.empty(WAYS, kind), np.empty(WAYS + 1, np.int64),
+        np.empty(WAYS, kind), np.empty(WAYS, kind), np.empty(WAYS, kind),
         np.empty(MOVABLE, np.int64),
         np.empty((MOVABLE + 1, width), kind), np.empty((MOVABLE + 1, width), kind),
         np.empty(MOVABLE + 1, np.int64), np.empty(MOVABLE + 1, np.int64),
@@ -91,10 +74,23 @@ def room_for_ways(packing: Packing, like: Sums) -> Ways:
 
 
 @kernel
-def draw_ways(packing: Packing, g: int, h: int, chance: Bits, ways: Ways) -> tuple[int, int]:
-    """Draw models of two GPUs that may change sides.
+def draw_ways(
+    packing: Packing, g: int, h: int, target: float, chance: Bits, ways: Ways
+) -> tuple[int, int]:
+    """Draw models of two GPUs that may change sides, and measure what they take.
 
     Return how many are of the one GPU, and how many of both.
+
+    Parameters
+    ----------
+    packing, g, h
+        The GPUs.
+    target
+        Pressure above which excess counts.
+    chance
+        Draws.
+    ways
+        Filled in, but for the sums of the ways.
     """
     ours, theirs = packing.models[g], packing.models[h]
     alike = packing.type_of[g] == packing.type_of[h] and packing.memory[g] == packing.memory[h]
@@ -103,6 +99,10 @@ def draw_ways(packing: Packing, g: int, h: int, chance: Bits, ways: Ways) -> tup
     movable = mine + min(theirs, MOVABLE - mine)
     _draw(packing, g, mine, chance, ways.held, ways.slots[:mine])
     _draw(packing, h, movable - mine, chance, ways.held, ways.slots[mine:movable])
+    _rank_shared(packing, g, h, ways.shared, ways.limits)
+    by_room = 2 / max(float(packing.free[g] + packing.free[h]), 1.0)
+    _measure(packing, g, movable, target, by_room, ways.slots, ways.ours)
+    _measure(packing, h, movable, target, by_room, ways.slots, ways.theirs)
     return mine, movable
 
 
@@ -124,20 +124,6 @@ def _draw(packing: Packing, g: int, some: int, chance: Bits, held: Ints, slots: 
 
 
 @kernel
-def measure(packing: Packing, g: int, h: int, movable: int, target: float, ways: Ways) -> None:
-    """Fill in what models of two GPUs take and these exceed, and the order of the pressures.
-
-    Memory counts in parts of the room that both have.
-    """
-    _rank_shared(packing, g, h, ways.shared, ways.limits)
-    by_time, by_room = 1 / target, 2 / max(float(packing.free[g] + packing.free[h]), 1.0)
-    for gpu, taken in ((g, ways.ours), (h, ways.theirs)):
-        for i in range(movable):
-            takes(packing, ways.slots[i], packing.type_of[gpu], by_time, by_room, taken[i])
-        exceeds(packing, gpu, by_time, by_room, taken[MOVABLE])
-
-
-@kernel
 def _rank_shared(packing: Packing, g: int, h: int, shared: Floats, limits: Ints) -> None:
     """Fill in the pressures of two GPUs that share all they hold, and the order of these."""
     free, loads, kv = packing.free, packing.loads, packing.kv
@@ -153,31 +139,36 @@ def _rank_shared(packing: Packing, g: int, h: int, shared: Floats, limits: Ints)
 
 
 @kernel
-def takes(
-    packing: Packing, slot: int, kind: int, by_time: float, by_room: float, taken: Sums
+def _measure(
+    packing: Packing,
+    g: int,
+    movable: int,
+    target: float,
+    by_room: float,
+    slots: Ints,
+    taken: NDArray[np.floating],
 ) -> None:
-    """Fill in what the model of a slot takes of a kind of GPU by pressure.
+    """Fill in what each model takes of a GPU by pressure, and last what that exceeds now.
 
-    Time counts times `by_time`, in parts of the target, and bytes times `by_room`.
+    Time counts in parts of the target, memory in parts of the room that two GPUs have.
     """
-    loads, size = packing.table[packing.item[slot], kind], float(packing.size[slot])
+    kv, free, own, by_time = packing.kv, float(packing.free[g]), packing.type_of[g], 1 / target
+    for i in range(movable):
+        loads, size = packing.table[packing.item[slots[i]], own], float(packing.size[slots[i]])
+        for d in range(len(loads)):
+            taken[i, d] = loads[d] * by_time
+        for d in range(kv):
+            taken[i, d] = (loads[d] * by_time + size) * by_room
+    loads = packing.loads[g]
     for d in range(len(loads)):
-        load = loads[d] * by_time
-        taken[d] = (load + size) * by_room if d < packing.kv else load
+        taken[MOVABLE, d] = loads[d] * by_time - 1
+    for d in range(kv):
+        taken[MOVABLE, d] = (loads[d] * by_time - free) * by_room
 
 
 @kernel
-def exceeds(packing: Packing, g: int, by_time: float, by_room: float, over: Sums) -> None:
-    """Fill in what a GPU exceeds the target by, counted as what models take of it."""
-    loads, free = packing.loads[g], float(packing.free[g])
-    for d in range(len(loads)):
-        load = loads[d] * by_time
-        over[d] = (load - free) * by_room if d < packing.kv else load - 1
-
-
-@kernel
-def add_up(mine: int, movable: int, ways: Ways) -> bool:
-    """Fill in the most that all ways exceed the target by; return whether one may be below it.
+def add_up(mine: int, movable: int, heavy: float, light: float, most: float, ways: Ways) -> bool:
+    """Fill in what all ways exceed the target by; return whether another than the present may do.
 
     The bits of a way are the models that the one GPU holds.
 
@@ -185,12 +176,20 @@ def add_up(mine: int, movable: int, ways: Ways) -> bool:
     ----------
     mine, movable
         Models that may change sides: of the one GPU, and of both.
+    heavy, light
+        How much the squares of what the one and the other GPU exceed count, which are summed over
+        all pressures. With 0 for both, the largest excess of all counts.
+    most
+        A way must come to less.
     ways
         Their sums are filled in.
     """
-    here, there, excess, ours, theirs = ways.here, ways.there, ways.excess, ways.ours, ways.theirs
+    here, there, excess = ways.here, ways.there, ways.excess
+    ours, theirs, kind = ways.ours, ways.theirs, ways.excess.dtype.type
+    summed, zero, below = heavy > 0 or light > 0, kind(0), kind(most)
+    by_here, by_there = kind(heavy), kind(light)
     count, done = 1 << movable, 0
-    excess[:count] = -np.inf
+    excess[:count] = zero if summed else -np.inf
     for d in ways.limits:
         x, y = ours[MOVABLE, d], theirs[MOVABLE, d]
         for i in range(mine):
@@ -206,11 +205,20 @@ def add_up(mine: int, movable: int, ways: Ways) -> bool:
             for at in range(half):
                 here[half + at] = here[at] + more
                 there[half + at] = there[at] - less
-        for at in range(count):
-            excess[at] = max(excess[at], here[at], there[at])
+        if summed:
+            for at in range(count):
+                a, b = max(here[at], zero), max(there[at], zero)
+                excess[at] += by_here * a * a + by_there * b * b
+        else:
+            for at in range(count):
+                excess[at] = max(excess[at], here[at], there[at])
         done += 1
-        if done % ABREAST == 0 and excess[:count].min() >= 0:
-            return False
+        if done % ABREAST == 0:
+            left = 0
+            for at in range(count):
+                left += excess[at] < below
+            if left <= summed:  # the present way is one of them
+                return False
     return True
 
 

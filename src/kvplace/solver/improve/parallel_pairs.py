@@ -19,7 +19,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.improve.iterated_pairs import COMPILED as ITERATED
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
 from kvplace.solver.improve.matching import applies, colder, match, subsets_of
-from kvplace.solver.improve.pair_excess import Aim, lower_excess
+from kvplace.solver.improve.pair_annealing import Heat, anneal
 from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
@@ -27,7 +27,7 @@ from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 __all__ = ["CLOSE", "COMPILED", "COMPILED_SEVERAL", "Improver"]
 
 COMPILED: tuple[Callable[..., int], ...] = (relieve,)
-COMPILED_SEVERAL: tuple[Callable[..., float], ...] = (relieve, lower_excess, *ITERATED)
+COMPILED_SEVERAL: tuple[Callable[..., float], ...] = (relieve, anneal, *ITERATED)
 """What is called under several pressures."""
 
 ROUNDS = 6
@@ -42,8 +42,9 @@ TRIES = 16
 """Partners of a hot GPU at most, unless so few are hot that looking for them costs more."""
 BLOCK, PAIRED = 64, 1 << 16
 """GPUs of a block, among which they are paired under several pressures, and pairs of a turn."""
-STEADY = 0.01
-"""Part of how far the target is above the level by which it changes at least."""
+WARM, WIDEST = 0.004, 0.05
+"""Temperature, as a part of the square of how far the target is above the level; and how far that
+counts at most, as a part of the target."""
 EVENED = 8
 """Pairs under several pressures that count as one where nothing helps a GPU."""
 SEEDS = 1 << 30
@@ -126,11 +127,6 @@ class Improver:
         # A kernel that exchanges as often as it can knows no limit.
         self._evens = several and limit in (None, np.inf)
         self._weights = np.ones(len(packing.models))
-        self._aimed = np.inf, 0.0  # the target that what models take is known for
-        self._taken, self._over = (
-            np.empty(of.shape if self._evens else (0,) * of.ndim, np.float32)
-            for of in (packing.table, packing.loads)
-        )
         self._least: float = np.inf
         self._kept: Packing | None = None
         self._asked: set[Callable[..., float]] = set()
@@ -310,16 +306,14 @@ class Improver:
         hot = np.flatnonzero(open_ > above)
         block = min(g, max(BLOCK, min(g // 4, PAIRED // max(1, len(hot)))))
         tries = max(1, min(block, PAIRED // max(1, len(hot))))
-        by_room, fresh = 1 / max(float(packing.free.mean()), 1.0), True
-        if abs(target - self._aimed[0]) <= STEADY * (target - self._level):
-            (target, by_room), fresh = self._aimed, False
-        aim = Aim(
-            self._weights, target, above, by_room, tries,
-            int(self._random.integers(SEEDS)), fresh, self._taken, self._over,
-        )  # fmt: skip
+        warm = WARM if self._gain <= GAIN else 0.0  # where few are to move, none does for nothing
+        temperature = warm * min(1 - self._level / target, WIDEST) ** 2
+        heat = Heat(
+            self._weights, target, above, temperature, tries, int(self._random.integers(SEEDS))
+        )
         order, blocks = self._random.permutation(g), -(-g // block)
-        work = partial(lower_excess, packing, order, block, aim)
-        if not self._in_time(lower_excess, work):
+        work = partial(anneal, packing, order, block, heat)
+        if not self._in_time(anneal, work):
             return g
         for begin in range(0, blocks, BLOCKS):
             if self._watch.stop:
@@ -327,8 +321,6 @@ class Improver:
             part = min(BLOCKS, blocks - begin)
             share = partial(_from, begin, work)
             self.exchanges += self._crew.share(share, part, 1)
-        else:
-            self._aimed = target, by_room
         now = packing.pressure()
         same = now[hot] >= open_[hot] * (1 - CLOSE)
         self._failed[hot] = np.where(same, self._failed[hot] + tries // EVENED, 0)

@@ -25,7 +25,7 @@ __all__ = [
 
 FIRST = 0.125
 """Part of the gap at which the target asked first is: if it is not refuted, sums say as much."""
-LEAST_KICKS, LOOKED = 8, 6_400
+LEAST_KICKS, LOOKED = 8, 25_600
 """Kicks under several pressures without a gain that end a round of them, at least; and GPUs that so
 many look at."""
 LONGER = 3

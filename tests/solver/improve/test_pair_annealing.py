@@ -5,7 +5,7 @@ import pytest
 
 from boards import windowed
 from kvplace.solver.assignment.packed import Items, pack_items, pack_rows
-from kvplace.solver.improve.pair_excess import Aim, lower_excess
+from kvplace.solver.improve.pair_annealing import Heat, anneal
 
 
 def drawn(seed, models, memory, windows, types):
@@ -18,18 +18,13 @@ def drawn(seed, models, memory, windows, types):
     ).columns  # fmt: skip
 
 
-def aim_at(packing, target, above=0.0, weights=None, turn=0):
-    return Aim(
-        np.ones(len(packing.models)) if weights is None else weights,
-        target, max(target, above), 1 / packing.free.mean(), 8, turn, True,
-        np.empty(packing.table.shape, np.float32), np.empty(packing.loads.shape, np.float32),
-    )  # fmt: skip
-
-
-def even(packing, target, order=None, block=64, **of):
+def even(packing, target, order=None, block=64, above=0.0, weights=None, turn=0, temperature=0.0):
     g = len(packing.models)
-    order = np.arange(g) if order is None else order
-    return lower_excess(packing, order, block, aim_at(packing, target, **of), 0, -(-g // block))
+    heat = Heat(
+        np.ones(g) if weights is None else weights,
+        target, max(target, above), temperature, 8, turn,
+    )  # fmt: skip
+    return anneal(packing, np.arange(g) if order is None else order, block, heat, 0, -(-g // block))
 
 
 def excess(packing, target):
@@ -131,11 +126,9 @@ def test_parts_of_the_blocks_do_what_the_whole_does():
     columns = drawn(5, 120, [60] * 24, 2, 1)
     packings = [pack_rows(columns, np.arange(120) % 24) for _ in range(2)]
     target = float(np.quantile(packings[0].pressure(), 0.5))
-    aim = aim_at(packings[0], target)
-    whole = lower_excess(packings[0], np.arange(24), 4, aim, 0, 6)
-    parts = sum(
-        lower_excess(packings[1], np.arange(24), 4, aim, at, at + 2) for at in (4, 0, 2)
-    )  # fmt: skip
+    heat = Heat(np.ones(24), target, target, 1e-3, 4, 0)
+    whole = anneal(packings[0], np.arange(24), 4, heat, 0, 6)
+    parts = sum(anneal(packings[1], np.arange(24), 4, heat, at, at + 2) for at in (4, 0, 2))
     assert whole == parts > 0
     assert packings[0].gpu_of(120).tolist() == packings[1].gpu_of(120).tolist()
 
@@ -153,6 +146,19 @@ def test_the_best_of_all_ways_is_found():
         for turn in range(4):
             even(packing, target, turn=turn)
         assert room_excess(packing, target, packing.free.mean()) <= least * (1 + 1e-3) + 1e-9
+
+
+def test_with_a_temperature_excess_rises_now_and_then():
+    columns = drawn(7, 60, [60] * 12, 2, 1)
+    packing = pack_rows(columns, np.arange(60) % 12)
+    target = float(np.quantile(packing.pressure(), 0.3))
+    for turn in range(8):
+        even(packing, target, turn=turn)
+    before, rose = excess(packing, target), False
+    for turn in range(8):
+        even(packing, target, turn=turn, temperature=1.0)
+        rose = rose or excess(packing, target) > before
+    assert rose
 
 
 def test_what_must_stay_free_stays_free():
