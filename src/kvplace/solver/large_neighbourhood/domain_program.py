@@ -33,7 +33,7 @@ Layouts = dict[Filling, tuple[int, ...]]
 
 WIDER = 1.3
 """Room of an option with another number of copies, to that of the one which takes least, up to
-which it is taken, too."""
+which it is taken, too. After a target that is missed any is taken, until another one is missed."""
 STEPS, BEGUN, FOUND = 30, 12, 4
 """Fillings made from each one that dear ones are looked for from, how many these are for each kind
 of domain, and how many are returned from each: many short searches find more than few long ones."""
@@ -76,6 +76,7 @@ class DomainProgram:
         self._chooser, self._watch, self._chance = chooser, watch, seeded(seed)
         self._known: Layouts = {}
         self._domains: list[list[int]] = []
+        self._missed = 0
 
     def pack(self, board: Assignment, target: float, fillings: int, dives: int) -> tuple[bool, int]:
         """Bring an assignment to a target, if the program does; return whether, and the steps made.
@@ -96,7 +97,8 @@ class DomainProgram:
         worth = worth_of(state, self._chooser, target, chosen)
         if worth is None:
             return False, 0
-        asked = _Target(state, worth, chosen, self._chance, self._watch)
+        wider = math.inf if self._missed % 2 else WIDER
+        asked = _Target(state, worth, chosen, wider, self._chance, self._watch)
         if asked.domains == self._domains:
             asked.known = self._known
         asked.learn(state.row, state.gpu)
@@ -105,6 +107,7 @@ class DomainProgram:
             found, made = asked.dive(dives)
             steps += made
         self._known, self._domains = asked.known, asked.domains
+        self._missed += found is None
         return found is not None and self._refiller.carry_out(board, found, target), steps
 
 
@@ -117,6 +120,8 @@ class _Target:
         The cluster at the target, and what copies are worth.
     chosen
         (rows,) what part of its model an option should be taken by; None where nothing says.
+    wider
+        As `WIDER`; ``inf`` for any option.
     chance, watch
         State of the random numbers, and what ends it.
 
@@ -129,8 +134,9 @@ class _Target:
     """
 
     def __init__(
-        self, state: Board, worth: Worth, chosen: Floats | None, chance: Bits, watch: Watch
-    ) -> None:
+        self, state: Board, worth: Worth, chosen: Floats | None, wider: float, chance: Bits,
+        watch: Watch,
+    ) -> None:  # fmt: skip
         self._state, self._worth = state, worth
         self._chance, self._watch = chance, watch
         self.known: Layouts = {}
@@ -139,7 +145,7 @@ class _Target:
         self._owner: Ints = np.repeat(np.arange(len(state.row)), np.diff(state.first_seat))
         whole = np.where(worth.opened, worth.rooms * state.copies, math.inf)
         least = np.minimum.reduceat(whole, starts[:-1])[self._model]
-        taken = (state.copies == worth.copies[self._model]) | (whole <= WIDER * least)
+        taken = (state.copies == worth.copies[self._model]) | (whole <= wider * least)
         if chosen is not None:
             taken |= chosen > 0
         taken &= (worth.opened > 0) & state.free[self._model]

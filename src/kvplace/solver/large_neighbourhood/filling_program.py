@@ -25,9 +25,10 @@ __all__ = ["Filling", "FillingProgram", "Wanted"]
 
 LEAST = 0.01
 """Room that what is left over counts at least, in GPUs: HiGHS's tolerances overlook less."""
-THRIFT = 0.1
+THRIFT = 0.04
 """What a whole link domain costs, to what has as much room and is left over: where nothing need be
-left over, as much room as possible stays in one place."""
+left over, as much room as possible stays in one place. From 0.1 on small models are left over
+although domains are idle, as a domain that only one model of a filling needs costs more."""
 INFINITE = float("inf")
 
 Filling = tuple[int, tuple[int, ...]]

@@ -49,6 +49,9 @@ BOUND_BEFORE, COVER_BEFORE = 0.1, 0.17
 that covers by known sets may take before cases, again where that lowers the value."""
 FILLED_BEFORE = 0.15
 """Part of the time left in which link domains are filled before that program is asked."""
+FIRST_TARGET = 0.25
+"""Part of the gap below the value at which the first target of the program of link domains is under
+several pressures: half of it is seldom reached then, which takes seconds to find out."""
 MOST_FILLINGS = 1 << 30
 """Fillings that are only asked for where each breaks a rule as soon as it is made."""
 
@@ -220,7 +223,8 @@ def refill(search: ClusterState) -> None:
 def fill_by_program(search: ClusterState) -> None:
     """Bring all GPUs to lower targets by a program of whole link domains, by bisection.
 
-    A target that is not reached may be by a later pass, which takes more effort.
+    Under several pressures the first target is nearer to the value. One that is not reached may be
+    by a later pass, which takes more effort.
     """
     from kvplace.solver.large_neighbourhood.domain_program import DomainProgram  # noqa: PLC0415 - HiGHS: only here
 
@@ -231,13 +235,14 @@ def fill_by_program(search: ClusterState) -> None:
         chosen = partial(_chosen, search)
         search.filling_program = DomainProgram(search.chooser, search.seed, watch, chosen)
     missed, round_ = 0.0, min(search.round, 6)
+    part = 0.5 if search.instance.pressures == 1 else FIRST_TARGET
     with watch.part(knobs.programmed_part):
         while search.left > 0 and not (watch.stop or search.closed) and board.worst():
             value, low = board.worst(), search.low
             above = max(missed, low) if missed < value else low
             if value - above <= knobs.least_filled * (value - low):
                 break
-            target = (value + above) / 2
+            target, part = value - part * (value - above), 0.5
             reached, made = search.filling_program.pack(
                 board, target, knobs.learned << round_, knobs.dives << round_
             )
