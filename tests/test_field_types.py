@@ -52,7 +52,7 @@ def test_numbers_of_other_libraries_become_python_s_own_and_lists_tuples(tmp_pat
         (lambda: model(resources=[1]), "must be a mapping"),
         (lambda: kvplace.Apart("ab"), "Apart.models: must be a list or a tuple, not 'ab'"),
         (lambda: kvplace.Apart(()), "a rule apart names no model; '\\*' stands for all"),
-        (lambda: kvplace.Apart(soft=0), "the tier of a soft rule must be at least 1, not 0"),
+        (lambda: kvplace.Apart(soft=0), "the tier of a soft rule is 1 to 1,000,000, not 0"),
         (lambda: kvplace.Replica("m", 0, "n/0"), "Replica.gpus: must be a list or a tuple"),
         (lambda: kvplace.Node("n", (None,)), "Node.gpus: must be of type GPU"),
     ],
