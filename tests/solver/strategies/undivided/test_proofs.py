@@ -3,7 +3,7 @@
 import math
 import random
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
@@ -242,3 +242,14 @@ def test_refuting_leaves_time_for_further_orders(monkeypatch):
     monkeypatch.setattr(search.program, "decide", decide)
     refute(search, 60)
     assert given[0] <= 150
+
+
+def test_memory_that_is_full_is_packed_in_one_of_many_orders():
+    draw, room = random.Random(2), 80
+    cuts = [sorted(draw.sample(range(4, 76), 3)) for _ in range(8)]
+    sizes = [b - a for cut in cuts for a, b in pairwise([0, *cut, room - 1])]
+    draw.shuffle(sizes)
+    problem = byte_problem([room] * 8, [(size, 1.0) for size in sizes])
+    search = search_of(problem, packing_nodes=0)
+    pack(search)
+    assert search.placed

@@ -21,6 +21,10 @@ __all__ = [
     "start_as_reference",
 ]  # fmt: skip
 
+MANY_PLACED = 16_000
+"""Models that are placed at last, in as many orders as that makes: where memory is full to the last
+1 %, one of hundreds fits."""
+
 
 def start(search: UndividedState) -> None:
     """Take the better of best fit at a bisected target and the placement given, refined."""
@@ -116,6 +120,7 @@ def pack(search: UndividedState) -> None:
         ways.append(_pack_exactly)
     if search.instance.n <= search.knobs.tiny_models:
         ways.append(enumerate_all)
+    ways.append(partial(_pack_by_hand, orders=MANY_PLACED // search.instance.n))
     for way in ways:
         if search.low < math.inf and not search.placed:
             way(search)
