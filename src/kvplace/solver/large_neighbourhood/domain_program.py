@@ -76,7 +76,7 @@ class DomainProgram:
         self._chooser, self._watch, self._chance = chooser, watch, seeded(seed)
         self._known: Layouts = {}
         self._domains: list[list[int]] = []
-        self._missed = 0
+        self._wide = False
 
     def pack(self, board: Assignment, target: float, fillings: int, dives: int) -> tuple[bool, int]:
         """Bring an assignment to a target, if the program does; return whether, and the steps made.
@@ -97,7 +97,7 @@ class DomainProgram:
         worth = worth_of(state, self._chooser, target, chosen)
         if worth is None:
             return False, 0
-        wider = math.inf if self._missed % 2 else WIDER
+        wider = math.inf if self._wide else WIDER
         asked = _Target(state, worth, chosen, wider, self._chance, self._watch)
         if asked.domains == self._domains:
             asked.known = self._known
@@ -107,7 +107,7 @@ class DomainProgram:
             found, made = asked.dive(dives)
             steps += made
         self._known, self._domains = asked.known, asked.domains
-        self._missed += found is None
+        self._wide ^= found is None
         return found is not None and self._refiller.carry_out(board, found, target), steps
 
 

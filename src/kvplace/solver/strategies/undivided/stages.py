@@ -120,7 +120,8 @@ def pack(search: UndividedState) -> None:
         ways.append(_pack_exactly)
     if search.instance.n <= search.knobs.tiny_models:
         ways.append(enumerate_all)
-    ways.append(partial(_pack_by_hand, orders=MANY_PLACED // search.instance.n))
+    if small(search):
+        ways.append(partial(_pack_by_hand, orders=MANY_PLACED // search.instance.n, other=1))
     for way in ways:
         if search.low < math.inf and not search.placed:
             way(search)
@@ -128,11 +129,12 @@ def pack(search: UndividedState) -> None:
         search.lower()
 
 
-def _pack_by_hand(search: UndividedState, orders: int | None = None) -> None:
-    """Place models in many orders, or so many, the largest first."""
+def _pack_by_hand(search: UndividedState, orders: int | None = None, other: int = 0) -> None:
+    """Place models in many orders, or so many, the largest first; in others by another seed."""
     from kvplace.solver.construct.excess import STARTS, packed  # noqa: PLC0415 - numpy: only here
 
-    found = packed(Assignment(search.instance), search.seed, search.watch, orders or STARTS)
+    seed, orders = search.seed + other, orders or STARTS
+    found = packed(Assignment(search.instance), seed, search.watch, orders)
     if found is not None:
         search.offer(found)
 
