@@ -3,8 +3,6 @@
 import signal
 import sys
 
-__all__ = ["run"]
-
 
 def run() -> int:
     """Run the command line of this process; Ctrl-C while it is loaded ends it without a word."""

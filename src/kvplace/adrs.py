@@ -18,8 +18,6 @@ from kvplace.errors import InputError
 from kvplace.solver.solve import solve
 from kvplace.units import GIB
 
-__all__ = ["GPU_MEMORY", "AdrsModel", "compute_model_placement", "problem_of"]
-
 GPU_MEMORY = 80
 """Memory of each GPU of the benchmark, in its GB; the ratio knows no unit, so GiB are taken."""
 

@@ -12,8 +12,6 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, TextIO, TypeVar, Union, get_args, get_origin
 
-__all__ = ["alternatives", "explained"]
-
 Called = TypeVar("Called", bound=Callable[..., Any])
 
 _MADE_BY = {

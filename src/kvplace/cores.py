@@ -5,8 +5,6 @@ import os
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-__all__ = ["usable_cores"]
-
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 

@@ -12,8 +12,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Fault", "InputError", "InternalError", "KvplaceError", "MissingExtraError", "UnitError"]
-
 
 class KvplaceError(Exception):
     """Root of everything kvplace raises on purpose."""

@@ -14,8 +14,6 @@ from urllib.parse import unquote, urlsplit
 
 from kvplace.errors import MissingExtraError
 
-__all__ = ["install_command", "missing_extra"]
-
 _NAMED = "kvplace{}"
 
 

@@ -17,8 +17,6 @@ from typing import Any, get_args, get_origin, get_type_hints
 from kvplace.arguments import alternatives
 from kvplace.errors import Fault, InputError
 
-__all__ = ["hold_types", "plain_types", "whole_number"]
-
 _WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text"}
 
 

@@ -6,21 +6,6 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 from kvplace.errors import UnitError
 
-__all__ = [
-    "GIB",
-    "LEAST",
-    "bytes_text",
-    "format_bytes",
-    "format_count",
-    "format_latency",
-    "format_percent",
-    "format_seconds",
-    "parse_bytes",
-    "parse_duration",
-    "parse_number",
-    "parse_rate",
-]
-
 GIB = 2**30
 """Bytes in one GiB."""
 

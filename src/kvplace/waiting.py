@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-__all__ = ["Patience", "begin_of", "content_of", "waited"]
-
 T = TypeVar("T")
 
 _LEAST, _LOOK = 0.2, 0.05

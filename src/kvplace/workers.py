@@ -16,8 +16,6 @@ from typing import Any, TypeVar
 from kvplace.errors import InputError
 from kvplace.extras import missing_extra
 
-__all__ = ["Workers"]
-
 Job = TypeVar("Job")
 Found = TypeVar("Found")
 

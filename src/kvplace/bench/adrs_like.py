@@ -19,8 +19,6 @@ from kvplace.forecast.step_time import decode_seconds, prefill_seconds
 from kvplace.forecast.times import StepTimes, dense_shape
 from kvplace.units import GIB
 
-__all__ = ["adrs_like"]
-
 _TYPE, _MEMORY = "H100-SXM-80GB", int(79.18 * GIB)
 _PROMPTS, _OUTPUTS = (200, 500, 1000, 2000), (50, 100, 200, 400)
 _KV_BYTES = (65536, 131072, 163840, 262144)

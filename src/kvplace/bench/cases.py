@@ -11,8 +11,6 @@ from kvplace.formats.diagnostics import closest
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.read import read
 
-__all__ = ["SUFFIXES", "cases_of"]
-
 SUFFIXES = (".yaml", ".yml", ".json", ".csv")
 """What the name of a fleet file ends in; anything else is the name of a family."""
 _GRID = re.compile(r"([1-9][0-9]{0,6})x([1-9][0-9]{0,6})", re.ASCII)

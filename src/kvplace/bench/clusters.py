@@ -17,8 +17,6 @@ from kvplace.core.rules.rule import Rule
 from kvplace.core.rules.spread import Spread
 from kvplace.units import GIB
 
-__all__ = ["cluster"]
-
 MEMORY_GIB = 80
 NODE_GPUS = 8
 ZONES = ("a", "b", "c")

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from kvplace.bench.measure import Run, best_bounds, scores
 from kvplace.core.result import relative_gap
 
-__all__ = ["SCHEMA", "document", "rows"]
-
 SCHEMA = "kvplace.bench/v1"
 
 Cell = str | int | float | None

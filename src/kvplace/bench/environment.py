@@ -9,8 +9,6 @@ from pathlib import Path
 
 from kvplace._version import __version__
 
-__all__ = ["environment"]
-
 PACKAGES = ("numpy", "highspy", "ortools", "rebalancer")
 
 

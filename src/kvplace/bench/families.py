@@ -17,8 +17,6 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.units import GIB
 
-__all__ = ["FAMILIES", "Case", "adrs", "build", "family", "stress"]
-
 MEMORY_GIB = 80
 
 

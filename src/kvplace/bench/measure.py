@@ -9,8 +9,6 @@ from kvplace.bench.families import Case
 from kvplace.bench.solvers import Outcome, call, warm_up
 from kvplace.core.result import OPTIMAL_GAP, relative_gap
 
-__all__ = ["Run", "Score", "best_bounds", "measure", "scores"]
-
 SAME = 1e-9
 """Relative difference up to which two values count as equal."""
 REFUTED = 1e-6

@@ -8,8 +8,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 
-__all__ = ["is_own", "own_placement"]
-
 
 def is_own(solver: str) -> bool:
     """Whether a name is ``FILE:FUNCTION``."""

@@ -11,8 +11,6 @@ from kvplace.bench.measure import Run, best_bounds
 from kvplace.core.result import relative_gap
 from kvplace.report.plots.canvas import canvas
 
-__all__ = ["draw_gaps", "mean_gap"]
-
 FLOOR_PERCENT = 1e-4
 """Gaps below this are drawn at it; the axis is logarithmic and an optimum has gap 0."""
 STEPS = 400

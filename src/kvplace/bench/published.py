@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ADRS", "STRESS_7_BEST", "Published"]
-
 
 @dataclass(frozen=True, slots=True)
 class Published:

@@ -16,8 +16,6 @@ from kvplace.core.problem import Problem
 from kvplace.solver.array_types import Floats
 from kvplace.units import GIB
 
-__all__ = ["SHAPES", "SIZES", "scale_problem"]
-
 SIZES = {"1k": 1_000, "10k": 10_000, "100k": 100_000, "300k": 300_000, "1m": 1_000_000}
 MIXED_GIB = (24, 40, 48, 80, 96, 141, 192, 270)
 ZIPF = 1.05

@@ -8,8 +8,6 @@ from kvplace.bench.measure import Run, Score, best_bounds
 from kvplace.core.result import relative_gap
 from kvplace.units import format_seconds
 
-__all__ = ["case_rows", "gap_rows", "percent"]
-
 SMALLEST = 1e-9
 TINY = 1e-6
 

@@ -20,8 +20,6 @@ from kvplace.core.result import OPTIMAL_GAP, Status, Stop, status_of
 from kvplace.formats.plan.evidence import PlanCertificate
 from kvplace.formats.plan.stated import Plan
 
-__all__ = ["check_claims"]
-
 
 def check_claims(
     findings: Findings,

@@ -9,8 +9,6 @@ from kvplace.core.problem import Problem
 from kvplace.formats.plan.stated import Plan, PlanEngineName, PlanKVPart
 from kvplace.units import format_count
 
-__all__ = ["check_engines"]
-
 
 def check_engines(findings: Findings, problem: Problem, plan: Plan, evaluation: Evaluation) -> None:
     """Check that engines are placed, that their parts of the KV memory fit, and that names differ.

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from kvplace.core.certificates.standing import Standing
 
-__all__ = ["Disagreement", "Findings", "same", "shown"]
-
 TOLERANCE = 1e-12
 """Relative difference of two floats that still counts as the same number."""
 

@@ -16,8 +16,6 @@ from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable
 from kvplace.formats.read import read
 
-__all__ = ["load_plan", "load_stated"]
-
 
 @paused_collector()
 def load_plan(

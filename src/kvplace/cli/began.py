@@ -6,8 +6,6 @@ from typing import NoReturn
 
 from kvplace.waiting import Patience
 
-__all__ = ["Command"]
-
 _MOST = 1.0
 """Seconds that an interpreter works at most before it loads this; another one does more than that.
 """

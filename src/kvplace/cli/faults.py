@@ -10,8 +10,6 @@ import click
 
 from kvplace.errors import InternalError, KvplaceError
 
-__all__ = ["fault_lines", "say"]
-
 _LONGEST = 500
 _NARROWEST = 40
 

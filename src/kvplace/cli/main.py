@@ -32,8 +32,6 @@ from kvplace.cli.began import Command
 from kvplace.cli.faults import fault_lines, say
 from kvplace.cli.memory import Memory
 
-__all__ = ["VERBS", "main", "root", "run"]
-
 _ROOMS = {
     "inputs": ("init", "model", "measure", "demand", "catalogue"),
     "planning": ("plan", "refine", "check", "explain", "size", "diff", "export", "report"),

@@ -12,8 +12,6 @@ from kvplace.cli.faults import say
 from kvplace.errors import UnitError
 from kvplace.units import bytes_text, parse_bytes
 
-__all__ = ["MEMORY_LIMIT", "Memory"]
-
 _LEAST = 16 * 2**20
 _THREAD = "can't start new thread"
 _COMPILER = "llvmlite"

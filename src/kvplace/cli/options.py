@@ -12,33 +12,6 @@ from kvplace.cli.memory import MEMORY_LIMIT
 from kvplace.errors import UnitError
 from kvplace.units import parse_duration, parse_number
 
-__all__ = [
-    "ALLOW_OVERLOAD",
-    "ALL_GPUS",
-    "AS_MARKDOWN",
-    "COUNT_OR_NONE",
-    "FACTOR",
-    "FLEET",
-    "IN_FILE",
-    "NAMED_FILE",
-    "OUT_FILE",
-    "PLAN_FILE",
-    "QUANTILE",
-    "RAY",
-    "SECONDS",
-    "SHARE",
-    "SOLVERS",
-    "TIME_LIMIT",
-    "Command",
-    "duration",
-    "input_options",
-    "limit_options",
-    "nearest_choice",
-    "output_options",
-    "solver_option",
-    "stacked",
-]
-
 Command = Callable[..., Any]
 
 AS_MARKDOWN = "kvplace.markdown"

@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from kvplace.report.tables.plan import Look
     from kvplace.solver.clock import Watch
 
-__all__ = [
-    "as_markdown", "emit", "emit_evidence", "emit_rows", "look", "print_result", "say_notes",
-    "telling",
-]  # fmt: skip
-
 _INFEASIBLE, _NOT_FOUND, _OVERLOADED = 3, 4, 5
 _FORMS = {
     "table": (3.5e-6, 2e-6),

@@ -9,8 +9,6 @@ from kvplace.cli.options import IN_FILE, Command
 if TYPE_CHECKING:
     from kvplace.core.result import Result
 
-__all__ = ["fleet_option", "load", "load_other", "schema_of"]
-
 
 def fleet_option(command: Command) -> Command:
     """Add the fleet file, for plans that do not carry their models."""

@@ -12,8 +12,6 @@ import click
 
 from kvplace.cli.main import VERBS, root
 
-__all__ = ["reference"]
-
 _HEAD = """\
 # Command line
 

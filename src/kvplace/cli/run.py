@@ -15,8 +15,6 @@ from kvplace.cli.began import Command
 if TYPE_CHECKING:
     from kvplace.solver.clock import Progress, Watch
 
-__all__ = ["watched"]
-
 _QUIET_SECONDS = 1.0  # an answer that comes sooner needs no progress
 
 

@@ -13,8 +13,6 @@ import click
 from kvplace.cli.began import Command
 from kvplace.cli.options import IN_FILE
 
-__all__ = ["refuse_same", "verb"]
-
 
 class _Verb(click.Command):
     """A command that does not write over a file that it reads.

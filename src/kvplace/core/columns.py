@@ -11,8 +11,6 @@ from typing import Any, Generic, TypeVar, overload
 
 from kvplace.field_types import plain_types
 
-__all__ = ["Columns", "Grouped", "column_of", "defaults_of", "filled", "made"]
-
 T = TypeVar("T")
 
 

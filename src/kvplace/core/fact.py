@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Fact"]
-
 T_co = TypeVar("T_co", covariant=True)
 
 

@@ -5,8 +5,6 @@ from enum import StrEnum
 
 from kvplace.field_types import hold_types
 
-__all__ = ["Failure", "Recovery"]
-
 
 class Recovery(StrEnum):
     """What is known of a placement after a failure.

@@ -11,8 +11,6 @@ from kvplace.core.columns import filled
 from kvplace.errors import Fault, InputError
 from kvplace.field_types import hold_types
 
-__all__ = ["GPU", "Fleet", "Node", "alike", "usable"]
-
 
 @dataclass(frozen=True, slots=True)
 class GPU:

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from kvplace.errors import Fault
 
-__all__ = ["LONGEST_NAME", "MAX_COUNT", "name_faults", "wrong_in_name"]
-
 LONGEST_NAME = 256
 """Characters of a name."""
 MAX_COUNT = 1_000_000

@@ -13,8 +13,6 @@ from kvplace.core.columns import column_of
 from kvplace.errors import InputError
 from kvplace.field_types import hold_types
 
-__all__ = ["Assigned", "Migration", "Placement", "Replica", "copies_by_model"]
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Replica:

@@ -15,8 +15,6 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.timing import Timing
 from kvplace.errors import Fault, InputError
 
-__all__ = ["PressureTable", "Pressures"]
-
 
 class PressureTable(NamedTuple):
     """The loads of a shard, for each row of the option table.

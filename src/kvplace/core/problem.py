@@ -25,9 +25,6 @@ from kvplace.core.rules.rule import Rule
 from kvplace.core.timing import Timing
 from kvplace.errors import Fault, InputError
 
-__all__ = ["Problem"]
-
-
 _SHOWN = 8
 """Models up to which the text of a problem shows all of them."""
 

@@ -16,19 +16,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 
-__all__ = [
-    "OPTIMAL_GAP",
-    "Result",
-    "StageGain",
-    "Status",
-    "Step",
-    "Stop",
-    "evaluated",
-    "placed",
-    "relative_gap",
-    "status_of",
-]
-
 OPTIMAL_GAP = 1e-9
 """A certified gap up to this counts as proved optimal: the rounding of floats, nothing more."""
 

@@ -11,15 +11,6 @@ from kvplace.core.models.window import Window
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 
-__all__ = [
-    "HOTTEST",
-    "hottest",
-    "imagined",
-    "robust_windows",
-    "with_scenarios",
-    "without_scenarios",
-]
-
 HOTTEST = 8
 """Models of which any may be asked for more than is stated."""
 MOST_WINDOWS = 24

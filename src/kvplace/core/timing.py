@@ -11,8 +11,6 @@ from kvplace.core.derived.option_table import OptionTable
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.model import Model
 
-__all__ = ["Timing"]
-
 
 class Timing(abc.ABC):
     """Says what part of one GPU's time a shard needs to keep its latency objectives."""

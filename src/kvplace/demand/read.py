@@ -7,8 +7,6 @@ from typing import Any
 
 from kvplace.demand.summary import DemandSummary, summarise
 
-__all__ = ["demand"]
-
 
 def demand(
     source: str | PathLike[str],

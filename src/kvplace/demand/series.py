@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
 
-__all__ = ["MAX_CELLS", "Array", "DemandSeries", "Latency", "check_cells", "near_name"]
-
 MAX_CELLS = 20_000_000
 """The most models times windows that are held: 160 MB per figure."""
 

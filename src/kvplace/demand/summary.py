@@ -9,8 +9,6 @@ from kvplace.core.fact import Fact
 from kvplace.demand.series import Array, DemandSeries, Latency
 from kvplace.errors import InputError
 
-__all__ = ["DemandSummary", "JointPeak", "ModelDemand", "stretches", "summarise"]
-
 _ENOUGH = 0.5  # a window observed for less than this share says too little about a rate
 _ENOUGH_PEAKS = 3  # fewer common windows may be chance
 _WHOLE, _ENOUGH_BENDS = 0.99, 20

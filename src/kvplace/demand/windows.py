@@ -22,8 +22,6 @@ from kvplace.demand.series import Array, DemandSeries
 from kvplace.demand.summary import stretches
 from kvplace.errors import InputError
 
-__all__ = ["Calendar", "DemandWindow", "DemandWindows", "PeakLoss", "choose_windows"]
-
 GROUPS = 4_000
 """Random groups of which the half with the higher peaks counts; as many others measure the loss."""
 GROUP_MOST = 8

@@ -9,8 +9,6 @@ from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, kvpr_of
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
-__all__ = ["Bottleneck", "Cause", "alone", "bottleneck_of"]
-
 NEAR = 1e-6
 """Relative distance from a limit within which a value counts as held by it."""
 

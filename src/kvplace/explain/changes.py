@@ -13,17 +13,6 @@ from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimates import with_degree
 from kvplace.units import GIB, format_bytes, format_count
 
-__all__ = [
-    "Change",
-    "Effort",
-    "another_copy",
-    "another_degree",
-    "more_nodes",
-    "node_kinds",
-    "smaller_weights",
-    "with_gpus",
-]
-
 _WIDE = {"bf16", "fp16", "fp32"}
 _NARROW = re.compile(r"fp[48]|int[48]|w[48]a|awq|gptq|gguf|[48]-?bit|bnb", re.IGNORECASE)
 """How names say that weights are narrower than 16 bits."""

@@ -19,8 +19,6 @@ from kvplace.explain.demanded import Demanded, Kind, demanded_of, keeping
 from kvplace.explain.placeable import Verdict, placeable
 from kvplace.solver.clock import Watch
 
-__all__ = ["Clash", "find_clash"]
-
 DEMAND_SECONDS = 5e-5
 """Seconds that a question takes for each demand, before anything is searched."""
 SETS_TRIED = 400

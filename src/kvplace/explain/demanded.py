@@ -8,8 +8,6 @@ from kvplace.core.models.model import Model, Replicas
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule, chosen
 
-__all__ = ["Demanded", "Kind", "demanded_of", "keeping", "without", "without_models"]
-
 
 class Kind(StrEnum):
     """What is demanded: that a model is placed, one of its limits, a capacity, or a rule."""

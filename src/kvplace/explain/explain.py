@@ -15,8 +15,6 @@ from kvplace.explain.repairs import Repair, find_repairs
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 
-__all__ = ["Explanation", "explain"]
-
 FIRST_SHARE, CLASH_SHARE = 0.3, 0.5
 """Share of a time limit for the plan itself, and share of what is left then for the clash; the
 rest is for what follows from them."""

@@ -32,8 +32,6 @@ from kvplace.solver.solve import solve
 from kvplace.solver.strategies.params import ClusterParams, LargeParams, Params
 from kvplace.units import format_bytes
 
-__all__ = ["Lever", "find_levers"]
-
 HOT_MODELS = 4
 """Models of the worst GPU, those with the most load first, of which changes are tried."""
 RULES_TRIED = 12

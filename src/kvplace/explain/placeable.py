@@ -10,8 +10,6 @@ from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 from kvplace.solver.strategies.params import Params
 
-__all__ = ["Verdict", "placeable"]
-
 
 class Verdict(StrEnum):
     """Whether a problem has a placement: yes, proved not, or not settled."""

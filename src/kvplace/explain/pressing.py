@@ -11,8 +11,6 @@ from kvplace.core.scenarios import imagined
 from kvplace.explain.changes import Change, Effort
 from kvplace.facts.catalogue.gpus import GPUType, gpu_types
 
-__all__ = ["another_hour", "better_gpu"]
-
 _MUCH = 1.1
 """Factor from which a GPU counts as faster or larger."""
 _MOVED = 0.2

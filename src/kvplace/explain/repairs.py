@@ -24,8 +24,6 @@ from kvplace.facts.catalogue.gpus import gpu_types
 from kvplace.solver.clock import Watch
 from kvplace.units import GIB
 
-__all__ = ["Repair", "find_repairs"]
-
 MODELS_TRIED = 4
 """Models of a clash, the largest first, of which changes are tried."""
 MOST_ADDED = 256

@@ -9,8 +9,6 @@ from kvplace.core.result import Result
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 
-__all__ = ["Repeated", "repeat"]
-
 SEED = 1
 """Another seed than that of `solve`, so that another search comes to the answer."""
 

@@ -10,10 +10,6 @@ from kvplace.explain.clash import Clash
 from kvplace.explain.demanded import Demanded, Kind
 from kvplace.units import format_bytes
 
-__all__ = [
-    "Room", "clash_in_words", "demand_in_words", "names_in_words", "room_of", "rule_in_words",
-]  # fmt: skip
-
 _FEW = 4
 
 

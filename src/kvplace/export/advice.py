@@ -9,8 +9,6 @@ from kvplace.facts.catalogue.models import known_model
 from kvplace.facts.memory.estimates import typical_longest
 from kvplace.units import format_bytes
 
-__all__ = ["advice"]
-
 _POOLED = frozenset(("kvcached", "aibrix", "prism"))
 _EITHER = frozenset(("compose", "shell", "kubernetes"))
 _NAMED = 3

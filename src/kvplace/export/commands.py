@@ -5,16 +5,6 @@ from collections.abc import Sequence
 
 from kvplace.export.layout import Engine
 
-__all__ = [
-    "KVCACHED",
-    "STATIC",
-    "arguments",
-    "command",
-    "environment",
-    "limits",
-    "memory_arguments",
-]
-
 STATIC, KVCACHED = "static", "kvcached"
 """How the engines of a GPU share its KV memory: fixed parts, or one elastic pool."""
 _DIGITS = 10_000

@@ -15,8 +15,6 @@ from kvplace.export.runtimes.kvcached import DEFAULT_VENV
 from kvplace.export.write import write_files
 from kvplace.forecast.fixed_parts import overflowing
 
-__all__ = ["Export", "export"]
-
 
 @dataclass(frozen=True, slots=True)
 class Export:

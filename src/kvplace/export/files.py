@@ -20,8 +20,6 @@ from kvplace.export.runtimes.prometheus import prometheus_files
 from kvplace.export.runtimes.ray_serve import ray_serve_files
 from kvplace.export.runtimes.shell import shell_files
 
-__all__ = ["EXPORTS", "Options", "files_for"]
-
 
 @dataclass(frozen=True, slots=True)
 class Options:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 
 from kvplace.errors import InputError
 
-__all__ = ["flag_pairs", "keyword_values", "stated_length"]
-
 
 def flag_pairs(args: Sequence[str], model: str) -> dict[str, str]:
     """Return each flag with its value, an empty one for a bare flag.

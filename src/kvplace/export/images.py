@@ -6,8 +6,6 @@ from kvplace.errors import InputError
 from kvplace.export.commands import KVCACHED
 from kvplace.export.layout import Engine
 
-__all__ = ["CACHE", "SHM_GIB", "health_check", "image_of", "mounted", "one_image"]
-
 CACHE = "/root/.cache/huggingface"
 """Where the engines' images keep what they download."""
 SHM_GIB = 16

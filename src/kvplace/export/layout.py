@@ -14,19 +14,6 @@ from kvplace.errors import InputError
 from kvplace.export.names import check_text, digits_of, labels
 from kvplace.export.naming import BASE_PORT, Named, name_engines
 
-__all__ = [
-    "Engine",
-    "Group",
-    "Host",
-    "Layout",
-    "arrange",
-    "group_label",
-    "kept_names",
-    "kept_parts",
-    "lay_out",
-    "tied",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Engine:

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 
 from kvplace.errors import InputError
 
-__all__ = ["LABEL_LIMIT", "check_text", "digits_of", "labels", "unique_names"]
-
 LABEL_LIMIT = 40
 """Characters of a label; what is put before and after it keeps the whole below 63."""
 _OTHER = re.compile(r"[^a-z0-9]+")

@@ -9,8 +9,6 @@ from kvplace.core.placement import Replica
 from kvplace.errors import InputError
 from kvplace.export.names import LABEL_LIMIT, digits_of, labels, unique_names
 
-__all__ = ["BASE_PORT", "Named", "beside", "name_engines"]
-
 BASE_PORT = 20000
 """First port of the engines of a host."""
 _PORTS = 1000

@@ -7,8 +7,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["banner", "comment", "shell_words", "yaml_text"]
-
 _PLAIN = re.compile(r"(?:--)?[A-Za-z/][A-Za-z0-9_./=,-]*", re.ASCII)
 _WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")

@@ -8,8 +8,6 @@ from pathlib import Path
 from kvplace.errors import InputError
 from kvplace.formats.files import write_atomic
 
-__all__ = ["write_files"]
-
 _EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 

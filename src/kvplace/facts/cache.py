@@ -13,8 +13,6 @@ from typing import Literal
 
 from kvplace.errors import InputError
 
-__all__ = ["CacheGroup", "CacheLayout", "Kind", "Units"]
-
 Kind = Literal["full", "window", "latent", "indexer", "state"]
 """How layers cache: all tokens, the last tokens only, a latent vector per token, the keys of a
 sparse-attention indexer, or a state of fixed size per sequence."""

@@ -13,8 +13,6 @@ from kvplace.facts.checkpoint.huggingface import (
 from kvplace.facts.checkpoint.paths import is_directory, is_file
 from kvplace.facts.model_facts import ModelFacts
 
-__all__ = ["SOURCES", "find_facts"]
-
 SOURCES = ("auto", "catalogue", "hub")
 """Where to look: ``auto`` is a directory, then the catalogue, then the hub."""
 

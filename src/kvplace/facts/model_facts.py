@@ -6,8 +6,6 @@ from kvplace.core.fact import Fact
 from kvplace.core.models.architecture import Architecture
 from kvplace.facts.cache import CacheLayout
 
-__all__ = ["ModelFacts"]
-
 
 class ModelFacts(NamedTuple):
     """What is known of a model, each figure with its origin.

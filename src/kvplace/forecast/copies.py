@@ -9,8 +9,6 @@ from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 from kvplace.forecast.times import StepTimes, Timed, cache_reads
 
-__all__ = ["Copies", "Copy", "copies_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Copy:

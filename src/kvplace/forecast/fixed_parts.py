@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard
 from kvplace.core.problem import Problem
 
-__all__ = ["overflowing"]
-
 _DEVIATIONS = 2.0
 """Standard deviations above the mean that a part should hold: more in a fortieth of the time."""
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Forecast", "GPUForecast", "ModelForecast"]
-
 
 @dataclass(frozen=True, slots=True)
 class ModelForecast:

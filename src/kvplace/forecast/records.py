@@ -6,8 +6,6 @@ import numpy as np
 
 from kvplace.forecast.step_time import StepTime
 
-__all__ = ["ENGINE", "GPU", "GPU_USE", "MPS", "NONE", "SLICE"]
-
 SLICE, MPS, NONE = 0, 1, 2
 """How engines share a GPU: time slices, side by side, or without any contention."""
 

@@ -5,8 +5,6 @@ from enum import StrEnum
 
 from kvplace.errors import InputError
 
-__all__ = ["Pool", "Router", "Rules", "Sharing"]
-
 
 class Sharing(StrEnum):
     """How the engines on one GPU share its time.

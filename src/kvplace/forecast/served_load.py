@@ -7,8 +7,6 @@ from kvplace.forecast.forecast import expected
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
 
-__all__ = ["LEAST_LOAD", "served_load"]
-
 LEAST_LOAD, MOST_LOAD = 1 / 64, 64.0
 """Loads beyond which nobody looks."""
 

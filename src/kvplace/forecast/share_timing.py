@@ -12,8 +12,6 @@ from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.time_share import Idle, TimeShare, idle_times, time_share
 from kvplace.forecast.times import cache_reads, dense_shape, known_speed, known_step_time
 
-__all__ = ["ShareTiming"]
-
 STEPS = 2**40
 """Steps of a share of 1: shares are rounded to these, so that machines whose exponentials differ
 in the last bit plan alike."""

@@ -14,8 +14,6 @@ touch, ``1 - (1 - k/E)^n``, holds for tokens sent independently and evenly.
 
 from typing import NamedTuple
 
-__all__ = ["StepTime", "decode_seconds", "prefill_seconds"]
-
 
 class StepTime(NamedTuple):
     """The coefficients of one model on one GPU type at one tensor-parallel degree.

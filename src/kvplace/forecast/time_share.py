@@ -18,8 +18,6 @@ from typing import NamedTuple
 from kvplace.core.models.demand import SLO, Demand
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
 
-__all__ = ["Idle", "TimeShare", "idle_times", "time_share"]
-
 
 class TimeShare(NamedTuple):
     """The share of one GPU's time that one copy needs, in parts.

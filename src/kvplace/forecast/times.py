@@ -19,8 +19,6 @@ from kvplace.forecast.steps.roofline import (
     step_time,
 )
 
-__all__ = ["StepTimes", "Timed", "cache_reads", "dense_shape", "known_speed", "known_step_time"]
-
 _BYTES_PER_PARAMETER = 2
 _LAYERS_OF_8B = 32
 

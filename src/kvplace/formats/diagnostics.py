@@ -8,19 +8,6 @@ from typing import NoReturn
 
 from kvplace.errors import Fault, InputError
 
-__all__ = [
-    "MAX_FAULTS",
-    "MOST_NOTED",
-    "Path",
-    "Report",
-    "closest",
-    "kind_of",
-    "nearest",
-    "path_of",
-    "path_text",
-    "shown",
-]
-
 MAX_FAULTS = 50
 """Faults listed of one file; the rest are counted."""
 

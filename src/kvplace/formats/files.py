@@ -9,11 +9,6 @@ from pathlib import Path, PurePath
 from kvplace.errors import Fault, InputError
 from kvplace.waiting import content_of, waited
 
-__all__ = [
-    "MAX_FILE_BYTES", "MAX_ROWS_BYTES", "is_csv", "is_parquet", "read_text", "target_of",
-    "write_atomic",
-]  # fmt: skip
-
 MAX_FILE_BYTES = 64 * 2**20
 """Largest file that is read, if it is no table and no plan: 64 MiB."""
 MAX_ROWS_BYTES = 2**30

@@ -11,16 +11,6 @@ from kvplace.formats.validation.json_text import json_text
 from kvplace.formats.validation.models import read_part
 from kvplace.formats.validation.parts import Part
 
-__all__ = [
-    "OBSERVATION_SCHEMA",
-    "STATES",
-    "EnginePart",
-    "Observation",
-    "observed_placement",
-    "read_observation",
-    "write_observation",
-]
-
 OBSERVATION_SCHEMA = "kvplace.observation/v1"
 """Name and version of the observation file's format."""
 STATES = ("serving", "loading", "asleep", "stopped", "broken", "unknown")

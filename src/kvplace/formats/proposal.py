@@ -30,21 +30,6 @@ from kvplace.formats.validation.json_text import json_text, stated
 from kvplace.formats.validation.models import read_part
 from kvplace.formats.validation.parts import Part
 
-__all__ = [
-    "PROPOSAL_SCHEMA",
-    "MovePart",
-    "PausePart",
-    "Proposal",
-    "RunningPart",
-    "StepPart",
-    "WorthPart",
-    "model_part",
-    "placement_of",
-    "read_proposal",
-    "target_of",
-    "write_proposal",
-]
-
 PROPOSAL_SCHEMA = "kvplace.proposal/v1"
 """Name and version of the proposal file's format."""
 

@@ -17,8 +17,6 @@ from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.proposal import Proposal
 from kvplace.formats.validation.parts import Part
 
-__all__ = ["HOME", "schema_files", "write_schemas"]
-
 HOME = "https://github.com/kvplace/kvplace/raw/main/schemas"
 """Where the schemas are published: with it each has a name of its own (``$id``)."""
 

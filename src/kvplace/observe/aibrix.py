@@ -12,8 +12,6 @@ from typing import Any
 from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
-__all__ = ["read_aibrix"]
-
 
 def read_aibrix(address: str, asker: Asker = ASKER) -> Seen:
     """Return what the runtime at an address manages.

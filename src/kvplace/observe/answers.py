@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 from kvplace.errors import InputError
 from kvplace.extras import missing_extra
 
-__all__ = ["ASKER", "MOST_BYTES", "Asker", "base_of"]
-
 MOST_BYTES = 64 * 2**20
 """Largest answer that is read."""
 _SECONDS = 10.0

@@ -18,8 +18,6 @@ from kvplace.scaffold.deployments.compose import environment_of
 from kvplace.scaffold.deployments.devices import devices_of
 from kvplace.scaffold.deployments.documents import documents
 
-__all__ = ["read_compose"]
-
 
 def read_compose(path: str, node: str = "") -> Seen:
     """Return the engines of a compose file.

@@ -13,8 +13,6 @@ from typing import Any
 from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
-__all__ = ["read_engine"]
-
 
 def read_engine(address: str, asker: Asker = ASKER, *, runtime: str = "vllm") -> Seen:
     """Return what an engine at an address serves.

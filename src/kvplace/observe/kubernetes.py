@@ -16,8 +16,6 @@ from kvplace.formats.files import read_text
 from kvplace.observe.sighting import Seen, Sighting
 from kvplace.scaffold.deployments.documents import documents
 
-__all__ = ["read_kubernetes"]
-
 _PLACEMENT = "kvplace/placement"
 _PHASES = {"active": "serving", "ready": "serving", "running": "serving", "sleeping": "asleep",
            "pending": "loading", "activating": "loading", "loading": "loading",

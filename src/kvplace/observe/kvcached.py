@@ -13,8 +13,6 @@ from urllib.parse import quote
 from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting, port_of
 
-__all__ = ["read_kvcached"]
-
 
 def read_kvcached(address: str, asker: Asker = ASKER) -> Seen:
     """Return what the controller at an address routes to.

@@ -13,8 +13,6 @@ from typing import Any
 from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting, port_of
 
-__all__ = ["read_llama_swap"]
-
 _STATES = {"ready": "serving", "starting": "loading", "stopped": "stopped", "shutdown": "stopped",
            "stopping": "stopped"}  # fmt: skip
 

@@ -16,8 +16,6 @@ from kvplace.observe.answers import Asker
 from kvplace.observe.sighting import Known, Sighting, identify
 from kvplace.observe.sources import SOURCES, read_source
 
-__all__ = ["observe"]
-
 
 def observe(
     sources: str | Iterable[str],

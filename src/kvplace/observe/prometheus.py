@@ -13,8 +13,6 @@ from urllib.parse import quote
 from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting
 
-__all__ = ["read_prometheus_labels"]
-
 _GAUGES = {"vllm:num_requests_running": "vllm", "sglang:num_running_reqs": "sglang"}
 
 

@@ -18,8 +18,6 @@ from kvplace.export.runtimes.ray_serve import NODE_RESOURCE
 from kvplace.observe.answers import ASKER, Asker, base_of
 from kvplace.observe.sighting import Seen, Sighting, plain
 
-__all__ = ["read_ray_serve"]
-
 _STATES = {
     "RUNNING": "serving",
     "PENDING_MIGRATION": "serving",

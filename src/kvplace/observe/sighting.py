@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-__all__ = ["Known", "Seen", "Sighting", "identify", "plain", "port_of"]
-
 
 def port_of(address: str) -> int:
     """Return the port of an address; 0 where it names none, or is no address."""

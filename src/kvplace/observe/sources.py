@@ -16,8 +16,6 @@ from kvplace.observe.prometheus import read_prometheus_labels
 from kvplace.observe.ray_serve import read_ray_serve
 from kvplace.observe.sighting import Seen
 
-__all__ = ["SOURCES", "read_source"]
-
 ASKED: dict[str, Callable[[str, Asker], Seen]] = {
     "vllm": read_engine,
     "sglang": partial(read_engine, runtime="sglang"),

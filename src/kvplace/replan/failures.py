@@ -24,8 +24,6 @@ from kvplace.replan.schedule.steps import Pricing
 from kvplace.solver.clock import Watch
 from kvplace.units import format_seconds
 
-__all__ = ["Remains", "drained", "gpus_of", "only", "restored", "without_gpus"]
-
 
 @dataclass(frozen=True, slots=True)
 class Remains:

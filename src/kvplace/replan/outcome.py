@@ -13,8 +13,6 @@ from kvplace.replan.budget.prices import Measure
 from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.steps import Schedule
 
-__all__ = ["Budget", "FrontierPoint", "Replan", "knee"]
-
 GAIN = 0.01
 """Default of the least gain of a change, as a share of the fleet's highest pressure: 1 %."""
 

@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 from kvplace.core.placement import Replica
 from kvplace.replan.schedule.steps import Step, StepKind
 
-__all__ = ["Place", "place_of", "steps_done"]
-
 Place = tuple[str, tuple[str, ...]]
 """A model and the GPUs of a copy of it, in order."""
 _UNSEEN = (StepKind.SWITCH, StepKind.DRAIN, StepKind.SLEEP, StepKind.WAKE)

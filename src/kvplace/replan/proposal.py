@@ -36,18 +36,6 @@ from kvplace.replan.outcome import Replan
 from kvplace.replan.progress import Place, place_of, steps_done
 from kvplace.replan.schedule.steps import Step, StepKind
 
-__all__ = [
-    "Engines",
-    "Verdict",
-    "Verification",
-    "propose",
-    "result_of",
-    "state_digest",
-    "steps_of",
-    "verify",
-    "with_measured",
-]
-
 
 def state_digest(placement: Iterable[Replica]) -> str:
     """Return the SHA-256 of what runs where; copies of a model are alike, ranks in any order."""

@@ -10,8 +10,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.replan.schedule.changes import Change
 
-__all__ = ["reasons_for"]
-
 
 def reasons_for(
     problem: Problem,

@@ -26,8 +26,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
 from kvplace.units import format_bytes
 
-__all__ = ["replan"]
-
 _FRESH_SECONDS, _FRESH_LEAST = 10.0, 0.3
 """Most time for a plan to compare with, and least: a start of a hundred split models takes more."""
 _FRESH_GAP = 0.02

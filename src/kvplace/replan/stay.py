@@ -9,8 +9,6 @@ from kvplace.core.models.model_table import ModelTable
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 
-__all__ = ["too_young"]
-
 
 def too_young(
     problem: Problem,

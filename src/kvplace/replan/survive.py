@@ -19,8 +19,6 @@ from kvplace.replan.failures import without_gpus
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 
-__all__ = ["Survival", "after_failures", "failures_of", "survive"]
-
 _RESERVES = (0.0, 0.02, 0.04, 0.07, 0.1, 0.14, 0.18, 0.23, 0.28, 0.34, 0.4, 0.47, 0.54, 0.62)
 """Shares of every GPU's memory that are kept free while planning, tried one after another."""
 _FRESH_GAP, _FRESH_ITERATIONS = 0.1, 50

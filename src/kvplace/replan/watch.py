@@ -15,8 +15,6 @@ from kvplace.replan.outcome import Budget, Replan
 from kvplace.replan.replan import replan
 from kvplace.solver.clock import Watch
 
-__all__ = ["Watched", "watch"]
-
 _BUDGET = Budget(moves=3, gain=0.01)
 
 

@@ -4,8 +4,6 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-__all__ = ["look_alikes"]
-
 _LIKE = {
     "a": "\u0430\u0251\u03b1", "b": "\u042c\u15af", "c": "\u0441\u03f2", "d": "\u0501",
     "e": "\u0435\u04bd", "g": "\u0261", "h": "\u04bb", "i": "\u0456\u0269\u03b9",

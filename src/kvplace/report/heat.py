@@ -6,8 +6,6 @@ from kvplace.core.result import Result
 from kvplace.report.summary import format_kvpr
 from kvplace.units import format_percent
 
-__all__ = ["CLASSES", "FULL", "TIGHT", "heat", "is_share", "kvpr_text", "pressure_class"]
-
 TIGHT = 0.8
 """Share from which little room is left for what is not average: bursts, long prompts."""
 FULL = 1.0

@@ -20,8 +20,6 @@ from kvplace.forecast.time_share import Idle
 from kvplace.report.alike import look_alikes
 from kvplace.report.heat import TIGHT
 
-__all__ = ["ASSUMED", "Note", "notes", "overloaded"]
-
 ASSUMED = "catalogue"
 """Kind of the notes that say where left-out figures were taken from."""
 

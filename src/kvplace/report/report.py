@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from kvplace.core.result import Result, placed
 
-__all__ = ["Report", "report"]
-
 
 @dataclass(frozen=True, slots=True)
 class Report:

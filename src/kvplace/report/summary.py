@@ -15,18 +15,6 @@ from kvplace.units import format_bytes, format_count, format_percent, format_sec
 if TYPE_CHECKING:
     from kvplace.forecast.outcome import Forecast
 
-__all__ = [
-    "forecast_sentence",
-    "format_kvpr",
-    "format_share",
-    "over_windows",
-    "reasons",
-    "summary",
-    "what_binds",
-    "what_binds_on",
-    "where_and_when",
-]
-
 _STOPPED = {
     Stop.TIME_LIMIT: "stopped by the time limit",
     Stop.MEMORY_LIMIT: "stopped for want of memory",

@@ -6,11 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from rich.cells import cell_len, set_cell_size
 
-__all__ = [
-    "Paint", "clean", "copies_text", "fit", "flow", "gpus_text", "names_text", "places_text",
-    "short_names", "shorten", "shorten_start", "wrap_lines",
-]  # fmt: skip
-
 _CODES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32", "cyan": "36"}
 _ORGANISED = re.compile(r"[\w.-]+/[^/]+")
 _ESCAPE = re.compile(r"\x1b\[[0-9;]*m")

@@ -10,8 +10,6 @@ from kvplace.demand.summary import ModelDemand
 from kvplace.demand.windows import DemandWindows
 from kvplace.errors import InputError
 
-__all__ = ["absent_from_demand", "demand_of", "in_windows", "rate"]
-
 
 def demand_of(
     name: str, asked: Mapping[str, ModelDemand], aliases: Mapping[str, str]

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-__all__ = ["editor_line", "schema_file"]
-
 
 def schema_file(name: str) -> Path | None:
     """Return the JSON Schema of a format as it came with kvplace; None where it did not.

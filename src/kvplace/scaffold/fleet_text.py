@@ -12,8 +12,6 @@ from kvplace.formats.text.yaml_writer import quoted
 from kvplace.formats.validation.json_text import stated
 from kvplace.units import GIB
 
-__all__ = ["InitModel", "InitNodes", "fleet_text"]
-
 _OVERHEAD = (
     "What an engine takes besides KV cache is estimated; `kvplace measure LOG --fleet FILE` writes",
     "what its start-up log says instead. Exports limit a request to four times the mean tokens;",

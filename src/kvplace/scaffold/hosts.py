@@ -3,8 +3,6 @@
 from kvplace.formats.fleet.gpu_groups import gpu_groups
 from kvplace.scaffold.fleet_text import InitNodes
 
-__all__ = ["gather_nodes"]
-
 
 def gather_nodes(text: str) -> list[InitNodes]:
     """Read hosts from a line such as ``4x8xH100,2x4x80GiB``.

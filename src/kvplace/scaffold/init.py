@@ -18,8 +18,6 @@ from kvplace.scaffold.hosts import gather_nodes
 from kvplace.scaffold.models import Wishes, gather_models
 from kvplace.scaffold.running import held_gpus, running_table
 
-__all__ = ["Draft", "init"]
-
 
 @dataclass(frozen=True, slots=True)
 class Draft:

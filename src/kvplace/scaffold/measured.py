@@ -14,8 +14,6 @@ from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead
 from kvplace.facts.memory.start_log import StartLog
 from kvplace.units import GIB, parse_bytes
 
-__all__ = ["Compared", "compare", "written"]
-
 
 @dataclass(frozen=True, slots=True)
 class Compared:

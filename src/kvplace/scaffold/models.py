@@ -21,8 +21,6 @@ from kvplace.scaffold.deployments.command_line.flags import Memory
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.fleet_text import InitModel, InitNodes
 
-__all__ = ["Gathered", "Wishes", "gather_models"]
-
 _MOST_TOKENS = 1_000_000
 """Tokens of a request that a fleet file states at most."""
 _SIDE_BY_SIDE = 8

@@ -11,8 +11,6 @@ from kvplace.formats.text.cells import safe_cell
 from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
 from kvplace.scaffold.fleet_text import InitNodes
 
-__all__ = ["held_gpus", "running_table"]
-
 
 def running_table(
     deployment: Deployment, groups: Sequence[InitNodes], names: Mapping[str, str]

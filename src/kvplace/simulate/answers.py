@@ -12,8 +12,6 @@ from kvplace.simulate.outcome import GPUOutcome, ModelOutcome, Outcome
 from kvplace.simulate.traffic import ModelTraffic, Traffic
 from kvplace.solver.array_types import Bools, Floats, Ints
 
-__all__ = ["Answers", "Usage", "counted", "unanswered"]
-
 WARM_UP = 0.1
 """Part of the time whose requests are not counted: the fleet starts empty."""
 

@@ -19,8 +19,6 @@ from kvplace.simulate.served import served
 from kvplace.solver.clock import Watch
 from kvplace.workers import Workers
 
-__all__ = ["Compared", "compare"]
-
 
 @dataclass(frozen=True, slots=True)
 class Compared:

@@ -16,16 +16,6 @@ from kvplace.forecast.step_time import StepTime
 from kvplace.forecast.times import StepTimes
 from kvplace.simulate.state import ENGINE, GPU
 
-__all__ = [
-    "Component",
-    "Engined",
-    "Records",
-    "block_bytes",
-    "engines_of",
-    "records_of",
-    "window_block",
-]
-
 Records = NDArray[np.void]
 
 _ALL = np.iinfo(np.int64).max // 4

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["GPUOutcome", "ModelOutcome", "Outcome", "Simulation"]
-
 
 @dataclass(frozen=True, slots=True)
 class ModelOutcome:

@@ -8,8 +8,6 @@ from kvplace.simulate.fleet import Engined, block_bytes, window_block
 from kvplace.simulate.traffic import ModelTraffic, Traffic
 from kvplace.solver.array_types import Bools, Ints
 
-__all__ = ["horizon", "prefix_ranges", "routed", "too_long"]
-
 _STAY = 3.0
 """Stretches of simulated time after the last arrival, where no objective says when to give up."""
 

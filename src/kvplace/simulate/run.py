@@ -23,8 +23,6 @@ from kvplace.simulate.traffic import Drawn, Traffic
 from kvplace.solver.clock import Watch
 from kvplace.workers import Workers
 
-__all__ = ["simulate", "simulate_traffic"]
-
 
 def simulate(
     problem: Problem,

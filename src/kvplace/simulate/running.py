@@ -17,8 +17,6 @@ from kvplace.simulate.traffic import Traffic
 from kvplace.solver.array_types import Ints
 from kvplace.solver.clock import Watch
 
-__all__ = ["Running"]
-
 _LOOK_SECONDS = 0.2
 """How often it is looked whether to stop."""
 

@@ -19,8 +19,6 @@ from kvplace.simulate.traffic import Drawn, Traffic
 from kvplace.solver.clock import Watch
 from kvplace.workers import Workers
 
-__all__ = ["Served", "crossing", "served"]
-
 COARSE, FINE = math.sqrt(2), 4
 """Steps of the first grid, and into how many the one is cut in which attainment falls short."""
 

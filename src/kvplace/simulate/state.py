@@ -10,11 +10,6 @@ import numpy as np
 
 from kvplace.forecast.step_time import StepTime
 
-__all__ = [
-    "ENGINE", "GAP", "GPU", "IDLE", "MPS", "NONE", "REQUEST", "SLICE", "STALLED",
-    "STEP", "World", "world",
-]  # fmt: skip
-
 SLICE, MPS, NONE = 0, 1, 2
 """How engines share a GPU: time slices, side by side, or without any contention."""
 

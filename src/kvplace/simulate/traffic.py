@@ -16,8 +16,6 @@ from kvplace.errors import Fault, InputError
 from kvplace.forecast.forecast import MOST_FACTOR
 from kvplace.solver.array_types import Floats, Ints
 
-__all__ = ["Drawn", "ModelTraffic", "Replayed", "Traffic", "drawn", "replayed"]
-
 MOST_REQUESTS = 100_000_000
 """Requests that are drawn at most: they take some 16 GB."""
 _EVEN = 1e-6

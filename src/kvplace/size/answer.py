@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from kvplace.core.result import Result
 from kvplace.size.stock import Mix, Stock
 
-__all__ = ["PROVED", "Cell", "Size", "Sizing"]
-
 PROVED = 1e-9
 """Relative distance by which one number must exceed another, for the rounding of floats."""
 

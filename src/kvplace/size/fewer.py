@@ -26,8 +26,6 @@ from kvplace.size.floor import ROUNDING, least_sums
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 
-__all__ = ["Fewer", "Saving", "costs_of", "solve_fewer"]
-
 _BEST_SHARE = 0.4
 """Share of a time limit for the plan that the part is counted from."""
 _QUESTION_SHARE = 0.2

@@ -21,8 +21,6 @@ from kvplace.core.problem import Problem
 from kvplace.size.stock import Mix, Stock
 from kvplace.units import format_bytes
 
-__all__ = ["ROUNDING", "Floor", "floor_of", "least_sums"]
-
 ROUNDING = 1e-9
 """Relative slack on sums of floats, so that nothing possible is excluded."""
 

@@ -26,8 +26,6 @@ from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 from kvplace.units import LEAST
 
-__all__ = ["size_fleet"]
-
 SEARCH_SHARE = 0.7
 """Share of a time limit for finding the sizes; the rest is for the table of what-ifs."""
 QUESTION_SHARE = 0.15

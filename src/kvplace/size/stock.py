@@ -11,8 +11,6 @@ from kvplace.core.rules.rule import Rule
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.gpus import price_of
 
-__all__ = ["Mix", "Stock", "stock_of"]
-
 Mix = tuple[int, ...]
 """How many nodes of each kind."""
 

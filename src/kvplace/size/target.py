@@ -8,8 +8,6 @@ from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
 from kvplace.units import parse_number
 
-__all__ = ["Target", "parse_target", "refuse_share"]
-
 _TARGET = re.compile(r"\s*(?:([a-z]+)\s*(?:<=|=|:)\s*)?([0-9.eE+-]+)\s*(%?)\s*", re.ASCII)
 
 

@@ -6,8 +6,6 @@ from typing import TypeVar
 
 from kvplace.solver.clock import Watch
 
-__all__ = ["best_below", "bisect", "reach_above"]
-
 T = TypeVar("T")
 
 

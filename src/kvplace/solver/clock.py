@@ -10,8 +10,6 @@ from kvplace.core.result import Step, Stop, relative_gap
 from kvplace.errors import InputError
 from kvplace.units import parse_duration
 
-__all__ = ["MOST_STEPS", "Progress", "Watch", "Within"]
-
 MOST_STEPS = 400
 """Steps that a watch remembers; at the next one every other is forgotten."""
 _AGES = 1e300

@@ -13,8 +13,6 @@ from kvplace.field_types import whole_number
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.solve import solve
 
-__all__ = ["Robust", "Scenario", "solve_robust"]
-
 _FREE_SHARE = 0.35
 """Share of a time limit for the plan without scenarios, which says what robustness costs."""
 

@@ -27,8 +27,6 @@ from kvplace.solver.spare_nodes import on_whole_fleet, without_spare_nodes
 from kvplace.solver.strategies.params import Params
 from kvplace.solver.strategies.stages import LOADING, Search, Settings
 
-__all__ = ["SOLVERS", "refine", "solve", "stop_of"]
-
 SOLVERS = ("auto", "reference", "prism-greedy")
 DEFAULTS = Params()
 BALANCED_GPUS = 16

@@ -18,8 +18,6 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import Result
 
-__all__ = ["on_whole_fleet", "without_spare_nodes"]
-
 LEAST_GPUS = 1_000
 """GPUs of a fleet from which leaving nodes out can pay."""
 PART = 0.5

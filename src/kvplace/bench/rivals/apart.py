@@ -16,8 +16,6 @@ from kvplace.bench.rivals.narrow import Answer, Tell
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["Apart"]
-
 _GRACE_SECONDS = 60.0
 """How far past its limit an answer is waited for."""
 

@@ -16,8 +16,6 @@ from kvplace.bench.rivals.shapes import allowed, relabelled, takes_at
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["WORKERS", "solve"]
-
 WORKERS = 2
 RESOLUTION = 1 << 30
 """Units in the memory of the largest GPU: sizes are exact to a part in 1e9 of it."""

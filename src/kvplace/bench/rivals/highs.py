@@ -16,8 +16,6 @@ from kvplace.bench.rivals.shapes import allowed, relabelled, sizes_at
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["solve"]
-
 UNIT = 1000.0
 """The memory of the largest GPU in the program; tolerances are absolute, so this sets them."""
 RESOLUTION = 1 << 50

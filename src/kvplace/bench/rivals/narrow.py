@@ -25,8 +25,6 @@ from kvplace.solver.improve.neighbourhoods.kinds import nearby
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["PROVED_GAP", "Answer", "Decider", "Decision", "Tell", "narrow"]
-
 PROVED_GAP = 1e-6
 """Relative gap at which a rival counts as having proved its value: the tolerance of its kind."""
 REFERENCE_STEPS = 50

@@ -14,8 +14,6 @@ from kvplace.bench.rivals.shapes import sizes_at
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["solve"]
-
 RESOLUTION = 1 << 40
 LARGEST_FILLING = 2
 """``MAX`` of its ``BalanceSpecFormula``: release 1.0.4 takes enumerations by their number."""

@@ -6,8 +6,6 @@ from fractions import Fraction
 
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["allowed", "relabelled", "simple_bound_of", "sizes_at", "takes_at"]
-
 
 def sizes_at(arrays: Instance, target: float, scale: Fraction) -> list[int]:
     """Return ``(s_j + l_j / K) * scale`` rounded down, exactly; under one pressure."""

@@ -7,8 +7,6 @@ import click
 from kvplace.cli.options import nearest_choice, output_options
 from kvplace.cli.verb import verb
 
-__all__ = ["command"]
-
 _EXAMPLES = """\b
 Examples:
   kvplace catalogue gpus

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from kvplace.demand.series import DemandSeries
     from kvplace.demand.summary import DemandSummary, ModelDemand
 
-__all__ = ["command"]
-
 _EXAMPLES = """\b
 Examples:
   kvplace demand trace requests.parquet --step 10min

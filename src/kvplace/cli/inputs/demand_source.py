@@ -16,15 +16,6 @@ if TYPE_CHECKING:
     from kvplace.demand.series import DemandSeries
     from kvplace.demand.windows import DemandWindows
 
-__all__ = [
-    "access_of",
-    "aliases_of",
-    "chosen_windows",
-    "demand_options",
-    "read_prometheus_options",
-    "read_trace_options",
-]
-
 _UNITS = ("s", "ms", "us", "ns")
 
 

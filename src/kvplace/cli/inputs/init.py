@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from kvplace.demand.windows import DemandWindows
     from kvplace.scaffold.deployments.deployment import Unread
 
-__all__ = ["command"]
-
 _EXAMPLES = """\b
 Examples:
   kvplace init --models Qwen/Qwen3-8B,Qwen/Qwen3-32B --nodes 1x8xH100 --trace log.csv > fleet.yaml

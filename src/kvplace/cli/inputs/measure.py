@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from kvplace.facts.memory.start_log import StartLog
     from kvplace.scaffold.measured import Compared
 
-__all__ = ["command"]
-
 _EXAMPLES = """\b
 Examples:
   kvplace measure vllm.log

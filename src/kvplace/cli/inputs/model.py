@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from kvplace.facts.memory.overhead import EngineLimits, Overhead
     from kvplace.facts.model_facts import ModelFacts
 
-__all__ = ["FACTS", "KV_DTYPE", "command"]
-
 _EXAMPLES = """\b
 Examples:
   kvplace model ./Llama-3.1-8B-Instruct

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from kvplace.formats.plan.stated import Plan
     from kvplace.formats.plan.table import PlanTable
 
-__all__ = ["command"]
-
 _DISAGREES = 1
 _LOOKED_AT = 5000  # models up to which a plan is evaluated once more, for what else is to be told
 

@@ -6,8 +6,6 @@ from kvplace.cli.options import IN_FILE, output_options
 from kvplace.cli.plans import fleet_option, load
 from kvplace.cli.verb import verb
 
-__all__ = ["command"]
-
 _DIFFERS = 1
 
 _EXAMPLES = """\b

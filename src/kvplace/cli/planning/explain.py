@@ -5,8 +5,6 @@ import click
 from kvplace.cli.options import FLEET, IN_FILE, input_options, limit_options, output_options
 from kvplace.cli.verb import verb
 
-__all__ = ["command"]
-
 _NO_PLACEMENT = {"infeasible": 3, "unknown": 4}
 _SECONDS = 30.0
 

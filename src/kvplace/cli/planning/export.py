@@ -11,8 +11,6 @@ from kvplace.cli.verb import refuse_same, verb
 if TYPE_CHECKING:
     from kvplace.export.export import Export
 
-__all__ = ["RUNTIMES", "command"]
-
 # The names in kvplace.export.files.EXPORTS, which costs more to import than --help is worth; a
 # test keeps the two equal.
 RUNTIMES = (

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from kvplace.core.result import Result
     from kvplace.solver.clock import Watch
 
-__all__ = ["command"]
-
 _IMPOSSIBLE, _NOT_FOUND = 3, 4
 _SECONDS, _PLANS, _GAP = 60.0, 10, 0.02
 """Time for a plan that survives, without a limit of the user's; into how many plans it is divided;

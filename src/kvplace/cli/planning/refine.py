@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from kvplace.core.placement import Placement
     from kvplace.core.problem import Problem
 
-__all__ = ["command"]
-
 _EXAMPLES = """\b
 Examples:
   kvplace refine plan.json --objective forecast --time-limit 60

@@ -6,8 +6,6 @@ from kvplace.cli.options import IN_FILE, NAMED_FILE, OUT_FILE, PLAN_FILE
 from kvplace.cli.plans import fleet_option, load, load_other
 from kvplace.cli.verb import verb
 
-__all__ = ["command"]
-
 _OTHER = (".csv", ".json", ".md", ".pdf", ".png", ".svg", ".txt", ".yaml")
 """Endings of files that are no page."""
 

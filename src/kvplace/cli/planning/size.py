@@ -8,8 +8,6 @@ from kvplace.cli.options import FLEET, IN_FILE, input_options, limit_options, ou
 from kvplace.cli.verb import verb
 from kvplace.units import parse_number
 
-__all__ = ["command"]
-
 _IMPOSSIBLE, _NOT_FOUND = 3, 4
 _SECONDS = 60.0
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from kvplace.replan.history.backtest import Track
     from kvplace.replan.history.demands import Demands
 
-__all__ = ["command", "demands_of"]
-
 WAYS = ("never", "peak", "scratch", "budget", "threshold")
 
 _EXAMPLES = """\b

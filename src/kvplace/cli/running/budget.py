@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from kvplace.core.problem import Problem
     from kvplace.replan.outcome import Budget
 
-__all__ = ["parse_budget", "with_stays"]
-
 
 def parse_budget(names: Any, options: dict[str, Any]) -> tuple[Any, Any]:
     """Return budget and pricing from the options that state them.

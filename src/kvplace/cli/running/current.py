@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from kvplace.core.problem import Problem
     from kvplace.formats.observation import Observation
 
-__all__ = ["Current", "current_of", "read_current"]
-
 _FEW = 8
 """GPUs or models that a note names."""
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from kvplace.formats.observation import Observation
     from kvplace.formats.proposal import Proposal
 
-__all__ = ["AT", "RUNTIMES", "TOKEN", "asked", "command"]
-
 # The names in kvplace.observe.sources.SOURCES; a test keeps the two equal.
 RUNTIMES = (
     "vllm", "sglang", "kvcached", "aibrix", "ray-serve", "llama-swap", "prometheus", "kubernetes",

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from kvplace.replan.outcome import Replan
     from kvplace.replan.proposal import Engines
 
-__all__ = ["BYTES", "TIME", "command"]
-
 _INFEASIBLE, _NOT_FOUND = 3, 4
 RUNTIMES = ("compose", "kubernetes", "kvcached", "aibrix", "ray-serve", "llama-swap", "shell")
 """As in kvplace.replan.schedule.steps, which costs more to import than --help is worth."""

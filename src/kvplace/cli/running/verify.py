@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from kvplace.formats.proposal import Proposal
     from kvplace.replan.proposal import Verification
 
-__all__ = ["command"]
-
 _DIFFERS = 1
 
 _EXAMPLES = """\b

@@ -25,8 +25,6 @@ from kvplace.cli.verb import verb
 if TYPE_CHECKING:
     from kvplace.replan.history.trigger import History
 
-__all__ = ["command"]
-
 _ACT = 1
 
 _EXAMPLES = """\b

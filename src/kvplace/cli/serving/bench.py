@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from kvplace.bench.measure import Run
 
-__all__ = ["ALL_SOLVERS", "FAMILIES", "POLICIES", "RIVALS", "STAGES", "command"]
-
 # The names in kvplace.bench.families.FAMILIES and RIVALS and POLICIES of kvplace.bench.solvers; a
 # test keeps them equal.
 FAMILIES = (

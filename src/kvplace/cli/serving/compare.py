@@ -7,8 +7,6 @@ from kvplace.cli.plans import fleet_option
 from kvplace.cli.serving.engines import Play, play_options
 from kvplace.cli.verb import verb
 
-__all__ = ["command"]
-
 _INTERRUPTED = 130
 
 _EXAMPLES = """\b

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from kvplace.forecast.rules import Rules
     from kvplace.workers import Workers
 
-__all__ = ["BURST", "LOADS", "Play", "engine_rules", "play_options", "sharing_option"]
-
 _SHARING = ("slice", "mps", "none")
 _ROUTERS = ("least-loaded", "round-robin", "prefix-sticky")
 _POOLS = ("elastic", "static")

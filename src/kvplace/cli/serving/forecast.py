@@ -7,8 +7,6 @@ from kvplace.cli.plans import fleet_option
 from kvplace.cli.serving.engines import BURST, sharing_option
 from kvplace.cli.verb import verb
 
-__all__ = ["command"]
-
 _EXAMPLES = """\b
 Examples:
   kvplace forecast plan.json

@@ -11,8 +11,6 @@ from kvplace.units import format_seconds
 if TYPE_CHECKING:
     from kvplace.bench.measure import Score
 
-__all__ = ["scoreboard"]
-
 
 def scoreboard(totals: Sequence["Score"], look: Look | None = None) -> str:
     """Return one line per solver."""

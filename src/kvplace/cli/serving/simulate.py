@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from kvplace.core.models.model import Model
     from kvplace.simulate.traffic import Traffic
 
-__all__ = ["command"]
-
 _INTERRUPTED = 130
 
 _EXAMPLES = """\b

@@ -24,8 +24,6 @@ from kvplace.core.certificates.weighted import weighted_limit, weighted_sizes
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
-__all__ = ["MOST_RANKS", "NO_WORSE", "RankBound", "check_rank_bound"]
-
 MOST_RANKS = 100
 """Ranks that a plan may state."""
 NO_WORSE = 1e-9

@@ -35,8 +35,6 @@ from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
-__all__ = ["RULES", "RuleCertificate", "check_rule", "outside_bytes"]
-
 RULES = ("fluid", "single-model")
 BELOW, ABOVE = 1 - 2.0**-49, 1 + 2.0**-47
 """Factors that take what is computed by few roundings below its exact value, and from there above

@@ -18,8 +18,6 @@ from typing import NamedTuple
 from kvplace.core.certificates.claim import Choice
 from kvplace.core.problem import Problem
 
-__all__ = ["Case", "Domains", "Kind", "Where"]
-
 Kind = tuple[str, int]
 """A kind of GPU: its type, empty where that does not matter, and its usable bytes."""
 Where = dict[int, tuple[int, ...]]

@@ -8,11 +8,6 @@ from typing import Any, NamedTuple
 from kvplace.core.certificates.by_rule import RuleCertificate
 from kvplace.core.problem import Problem
 
-__all__ = [
-    "PRICE_BITS", "Bound", "Certificate", "Choice", "Evidence", "Leaf", "ProofTree",
-    "malformed_prices",
-]  # fmt: skip
-
 PRICE_BITS = 256
 """Most bits of a price, a worth or a weight; sizes at a threshold have some 110."""
 

@@ -20,8 +20,6 @@ from kvplace.core.certificates.offers import Bin
 from kvplace.core.certificates.relaxations import GRID
 from kvplace.core.certificates.room_tables import room_tables
 
-__all__ = ["Item", "Work", "WorkSpentError", "no_cover"]
-
 LOOK = 10_000
 """Steps between two looks at whether the work is to be halted."""
 MAX_SETS = 60_000

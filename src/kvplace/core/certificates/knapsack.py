@@ -14,8 +14,6 @@ from kvplace.core.certificates.offers import Bin, Offer, Offers
 from kvplace.core.certificates.relaxations import GRID, TABLE_STEPS, densest, evidently_below
 from kvplace.core.certificates.room_tables import room_tables
 
-__all__ = ["TooLarge", "set_above"]
-
 PLAIN_STEPS = 500
 """Sets grown before tables are made."""
 ENTRIES = 1 << 23

@@ -27,8 +27,6 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
 
-__all__ = ["look_for_better"]
-
 MAX_WAYS = 20_000
 """Ways to place all models, each by itself, above which the checker does not begin."""
 MAX_MODELS = 200

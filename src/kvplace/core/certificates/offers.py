@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-__all__ = ["SCALE_BITS", "Bin", "Offer", "Offers"]
-
 SCALE_BITS = 64
 """Sizes are integers in units of 2**-64 bytes: fine enough where a single byte stays free."""
 

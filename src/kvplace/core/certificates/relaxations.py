@@ -12,8 +12,6 @@ from operator import le
 from kvplace.core.certificates.offers import Bin, Offers
 from kvplace.core.certificates.room_tables import pair_table
 
-__all__ = ["FINE", "GRID", "PAIRED", "TABLE_STEPS", "densest", "evidently_below"]
-
 GRID = 2048
 """Levels of room in a table over one limit."""
 FINE, NEAR = 2 * GRID, 128

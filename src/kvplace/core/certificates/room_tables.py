@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from itertools import accumulate
 
-__all__ = ["pair_table", "room_tables"]
-
 Item = tuple[int, int, int]
 """Price of a shard, and what it takes of the first and the second room, not both 0."""
 

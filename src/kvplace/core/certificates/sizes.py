@@ -7,8 +7,6 @@ from kvplace.core.certificates.offers import SCALE_BITS
 from kvplace.core.models.model import Split
 from kvplace.core.problem import Problem
 
-__all__ = ["every_possible", "possible_options", "resident_bytes", "scaled_sizes"]
-
 
 def scaled_sizes(problem: Problem, threshold: float) -> list[int]:
     """Return w_j at a threshold, rounded down to multiples of 2**-64 bytes, as integers."""

@@ -5,8 +5,6 @@ from typing import NamedTuple
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.problem import Problem
 
-__all__ = ["ROUNDING", "Standing", "least_breaches", "never_kept", "standing_of", "tiers_of"]
-
 ROUNDING = 1e-9
 """Relative distance of two pressures that counts as none."""
 

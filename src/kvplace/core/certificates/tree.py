@@ -29,8 +29,6 @@ from kvplace.core.certificates.weighted import malformed_weighted, weighted_limi
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
-__all__ = ["bins_of", "check_tree"]
-
 MAX_NODES = 20_000
 """Nodes of a tree above which the checker does not begin."""
 MAX_MODELS = 1_000

@@ -36,17 +36,6 @@ from kvplace.core.models.model import Split
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 
-__all__ = [
-    "Kind",
-    "WeightedOption",
-    "check_weighted",
-    "kinds_of",
-    "malformed_weighted",
-    "scaled_share",
-    "weighted_limit",
-    "weighted_sizes",
-]
-
 Kind = tuple[str, int]
 """A kind of GPU: its type, and its usable bytes."""
 MIXED = 64

@@ -7,8 +7,6 @@ from kvplace.core.hardware import GPU, Fleet
 from kvplace.core.models.model_columns import ModelColumns, stated
 from kvplace.core.rules.rule import Rule
 
-__all__ = ["digest_of"]
-
 AT_ONCE = 10_000
 """Models whose rows are hashed together."""
 

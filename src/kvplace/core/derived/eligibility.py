@@ -8,8 +8,6 @@ from functools import cached_property
 from kvplace.core.hardware import Fleet, usable
 from kvplace.core.rules.rule import Rule
 
-__all__ = ["Eligibility", "seats"]
-
 
 def seats(links: Iterable[int], degree: int) -> int:
     """Return how many copies of a degree find GPUs of their own, each copy inside one link domain.

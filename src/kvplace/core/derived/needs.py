@@ -8,8 +8,6 @@ from kvplace.core.hardware import Fleet
 from kvplace.core.models.model import Model, Replicas, Split
 from kvplace.core.models.objective import Objective
 
-__all__ = ["ShardNeed", "Ways", "demand_parts", "rank_part", "shard_need"]
-
 
 class ShardNeed(NamedTuple):
     """What one shard takes from its GPU.

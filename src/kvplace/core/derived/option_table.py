@@ -11,8 +11,6 @@ from kvplace.core.derived.needs import rank_part
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 
-__all__ = ["OptionTable", "option_table", "shard_loads", "undivided_table"]
-
 
 class OptionTable(NamedTuple):
     """The entries of `Problem.options`, model by model, with what `Problem.need` says of each.

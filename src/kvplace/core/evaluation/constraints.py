@@ -12,8 +12,6 @@ from kvplace.core.placement import Placement, Replica, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes
 
-__all__ = ["Violation", "misfits", "rule_violations", "structure_violations"]
-
 ROUNDING = 1e-9
 """Part by which a sum of resources may exceed a capacity: amounts are decimals in floats."""
 

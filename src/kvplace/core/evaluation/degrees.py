@@ -5,8 +5,6 @@ from collections.abc import Collection, Sequence
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes
 
-__all__ = ["degree_that_fits"]
-
 _MOST = 64
 """Degree up to which wider nodes than there are may help."""
 

@@ -18,8 +18,6 @@ from kvplace.core.placement import Assigned, Placement, copies_by_model
 from kvplace.core.problem import Problem
 from kvplace.units import format_bytes
 
-__all__ = ["Evaluation", "GPUEvaluation", "Shard", "evaluate", "kvpr_of", "part_of"]
-
 FEW = 1_000
 """GPUs up to which all are made at once: whoever evaluates few looks at them again and again."""
 

@@ -6,8 +6,6 @@ from fractions import Fraction
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.errors import InputError
 
-__all__ = ["divide", "kv_parts"]
-
 _SHARE_OF_IDLE = 100
 """A model without load is left this part of an even share: an engine needs some cache to start."""
 

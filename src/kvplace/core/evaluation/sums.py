@@ -18,9 +18,6 @@ from kvplace.core.derived.option_table import OptionTable
 from kvplace.core.placement import Assigned, Replica
 from kvplace.core.problem import Problem
 
-__all__ = ["Rows", "ShardRows", "Sums", "suits", "sum_replicas", "sum_up"]
-
-
 Columns = tuple[Sequence[float], Sequence[float]]
 """KV bytes in use, and shares of time, of rows."""
 

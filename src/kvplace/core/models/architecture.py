@@ -7,8 +7,6 @@ from enum import StrEnum
 from kvplace.errors import Fault, InputError
 from kvplace.field_types import hold_types
 
-__all__ = ["Architecture", "Format"]
-
 
 class Format(StrEnum):
     """The number format in which a GPU multiplies the weights.

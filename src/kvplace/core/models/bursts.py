@@ -40,8 +40,6 @@ from typing import NamedTuple
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.model import Model
 
-__all__ = ["Margins", "Spread", "margin_sigma", "spread_of"]
-
 _MANY, _EVEN = 1e6, 1e-6
 """Requests from which the limit is exact enough, and dispersions below which gaps are even: beyond
 them the difference loses its digits."""

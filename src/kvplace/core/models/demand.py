@@ -5,8 +5,6 @@ from typing import ClassVar
 
 from kvplace.field_types import hold_types
 
-__all__ = ["SLO", "Demand"]
-
 
 @dataclass(frozen=True, slots=True)
 class Demand:

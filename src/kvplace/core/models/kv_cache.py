@@ -25,8 +25,6 @@ from dataclasses import dataclass
 from kvplace.errors import Fault, InputError
 from kvplace.field_types import hold_types
 
-__all__ = ["SlidingWindow", "limited_mean", "mean_tokens_kept", "most_tokens_kept", "whole_blocks"]
-
 _STEPS = 2**20
 """Steps of a token, so that machines whose logarithms differ in the last bit plan alike."""
 

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from kvplace.field_types import hold_types
 
-__all__ = ["ENGINES", "EngineName", "Launch"]
-
 ENGINES = ("vllm", "sglang")
 """Engines that can be launched; the first is the default."""
 

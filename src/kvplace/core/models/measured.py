@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from kvplace.errors import Fault, InputError
 from kvplace.field_types import hold_types
 
-__all__ = ["MeasuredStep"]
-
 
 @dataclass(frozen=True, slots=True)
 class MeasuredStep:

@@ -21,8 +21,6 @@ from kvplace.errors import Fault, InputError
 from kvplace.field_types import hold_types
 from kvplace.units import GIB
 
-__all__ = ["DEFAULT_OVERHEAD_BYTES", "Attention", "Model", "Moving", "Replicas", "Split"]
-
 DEFAULT_OVERHEAD_BYTES = 3 * GIB // 2
 """Memory of one engine process on one GPU besides weights and KV cache, where nothing better is
 known: 1.5 GiB, the median of public start-up logs of engines with up to 12 GiB of weights.

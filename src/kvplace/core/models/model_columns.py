@@ -12,8 +12,6 @@ from typing import Protocol
 from kvplace.core.models.model import Model, Split
 from kvplace.core.models.objective import Objective
 
-__all__ = ["ListedModels", "ModelColumns", "stated"]
-
 
 class ModelColumns(Protocol):
     """What a problem asks of all its models together, in their order."""

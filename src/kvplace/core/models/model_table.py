@@ -22,8 +22,6 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 
-__all__ = ["STATED", "DemandColumns", "ModelTable"]
-
 _OBJECTIVES = ("ttft_seconds", "tpot_seconds", "latency_seconds")
 _TOKENS = ("prompt_tokens", "output_tokens")
 _HELD = {name: attrgetter(name) for name in ("weights_bytes", "overhead_bytes", "min_kv_bytes")}

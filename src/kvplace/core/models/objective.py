@@ -13,8 +13,6 @@ from kvplace.core.models.model import Model
 from kvplace.errors import Fault, InputError
 from kvplace.units import GIB
 
-__all__ = ["Objective", "default_objective"]
-
 
 class Objective(StrEnum):
     """The load that a model puts on its GPU.

@@ -8,8 +8,6 @@ from kvplace.core.models.demand import Demand
 from kvplace.errors import Fault, InputError
 from kvplace.field_types import hold_types
 
-__all__ = ["ALWAYS", "Window", "mean_demand"]
-
 
 @dataclass(frozen=True, slots=True)
 class Window:

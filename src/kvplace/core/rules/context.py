@@ -5,8 +5,6 @@ from typing import Protocol
 
 from kvplace.core.hardware import Fleet
 
-__all__ = ["Context"]
-
 
 class Context(Protocol):
     """What a rule may know of the problem: the fleet, and which models there are."""

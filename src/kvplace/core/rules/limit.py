@@ -12,8 +12,6 @@ from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import TopologyRule
 from kvplace.errors import InputError
 
-__all__ = ["Limit"]
-
 
 @dataclass(frozen=True, slots=True)
 class Limit(TopologyRule):

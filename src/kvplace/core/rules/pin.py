@@ -6,8 +6,6 @@ from typing import ClassVar
 from kvplace.core.hardware import Fleet
 from kvplace.core.rules.place_rule import PlaceRule
 
-__all__ = ["Pin"]
-
 
 @dataclass(frozen=True, slots=True)
 class Pin(PlaceRule):

@@ -11,8 +11,6 @@ from kvplace.core.rules.context import Context
 from kvplace.core.rules.places import EVERYWHERE, Places
 from kvplace.core.rules.rule import Breach, Rule
 
-__all__ = ["PlaceRule"]
-
 
 @dataclass(frozen=True, slots=True)
 class PlaceRule(Rule):

@@ -7,8 +7,6 @@ from kvplace.core.hardware import Fleet
 from kvplace.errors import InputError
 from kvplace.field_types import hold_types
 
-__all__ = ["EVERYWHERE", "Places"]
-
 
 @dataclass(frozen=True, slots=True)
 class Places:

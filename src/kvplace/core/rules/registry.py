@@ -9,8 +9,6 @@ from types import MappingProxyType
 from kvplace.core import rules
 from kvplace.core.rules.rule import Rule
 
-__all__ = ["rule_kinds"]
-
 
 @cache
 def rule_kinds() -> Mapping[str, type[Rule]]:

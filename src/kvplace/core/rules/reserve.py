@@ -6,8 +6,6 @@ from typing import ClassVar
 from kvplace.core.rules.forbid import Forbid
 from kvplace.errors import InputError
 
-__all__ = ["Reserve"]
-
 
 @dataclass(frozen=True, slots=True)
 class Reserve(Forbid):

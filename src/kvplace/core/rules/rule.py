@@ -15,8 +15,6 @@ from kvplace.core.rules.places import EVERYWHERE, Places
 from kvplace.errors import InputError
 from kvplace.field_types import hold_types
 
-__all__ = ["Breach", "Rule", "chosen"]
-
 
 class Breach(NamedTuple):
     """One place where a rule does not hold.

@@ -11,8 +11,6 @@ from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import TopologyRule
 from kvplace.errors import InputError
 
-__all__ = ["Spread"]
-
 
 @dataclass(frozen=True, slots=True)
 class Spread(TopologyRule):

@@ -9,8 +9,6 @@ from kvplace.core.rules.context import Context
 from kvplace.core.rules.rule import Breach
 from kvplace.core.rules.topology_rule import TopologyRule, listed
 
-__all__ = ["Together"]
-
 
 @dataclass(frozen=True, slots=True)
 class Together(TopologyRule):

@@ -8,8 +8,6 @@ from kvplace.core.placement import Replica
 from kvplace.core.rules.context import Context
 from kvplace.core.rules.rule import Rule
 
-__all__ = ["NOWHERE", "TopologyRule", "listed"]
-
 _LISTED = 8
 """Labels that a message names."""
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from kvplace.demand.logs.columns import normal
 from kvplace.errors import InputError
 
-__all__ = ["TIME_UNITS", "TimeFacts", "time_unit"]
-
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 _WORDS = {

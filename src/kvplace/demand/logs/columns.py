@@ -7,8 +7,6 @@ from typing import TypedDict, Unpack
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["Columns", "Named", "find_columns", "normal"]
-
 _TIME = (
     "t_s", "t", "time_s", "time", "timestamp", "timestamp_s", "timestamp_ms", "ts", "start_time",
     "start_time_iso", "date", "datetime", "created_at", "created", "request_created_at",

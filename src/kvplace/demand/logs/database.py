@@ -10,16 +10,6 @@ from kvplace.extras import missing_extra
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = [
-    "MEMORY_LIMIT",
-    "number",
-    "one_line",
-    "open_database",
-    "quoted",
-    "reader",
-    "text",
-]
-
 MEMORY_LIMIT = "1GB"
 """What DuckDB may use before it spills to disk."""
 

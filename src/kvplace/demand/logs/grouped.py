@@ -13,8 +13,6 @@ from kvplace.demand.logs.columns import Columns
 from kvplace.demand.logs.database import number, one_line, open_database, quoted, reader, text
 from kvplace.errors import InputError
 
-__all__ = ["DatabaseLog"]
-
 _FARTHEST_SECONDS = 1e11
 """The year 5138: a time beyond it is in another unit, or none."""
 _OBJECTS_LOOKED_AT = 20_480

@@ -16,8 +16,6 @@ from kvplace.demand.series import Array
 from kvplace.errors import InputError
 from kvplace.units import parse_number
 
-__all__ = ["PlainLog"]
-
 _FARTHEST_SECONDS = 1e11
 """The year 5138: a time beyond it is in another unit, or none."""
 _SLASHED = re.compile(r"\d{4}/")

@@ -10,8 +10,6 @@ from kvplace.demand.logs.columns import Named
 from kvplace.demand.logs.traces import define_columns, opened_log, refuse_rows
 from kvplace.errors import InputError
 
-__all__ = ["read_requests"]
-
 Requests = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 
 

@@ -11,8 +11,6 @@ from typing import IO, Any
 
 from kvplace.errors import InputError
 
-__all__ = ["Row", "read_rows"]
-
 Row = Mapping[str, Any]
 
 _PAGES = ("data", "results", "rows", "items", "logs", "requests", "records", "activity")

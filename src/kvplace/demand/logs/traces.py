@@ -14,8 +14,6 @@ from kvplace.demand.logs.columns import Columns, Named, find_columns
 from kvplace.demand.series import Array, DemandSeries, check_cells
 from kvplace.errors import Fault, InputError, MissingExtraError
 
-__all__ = ["DEFAULT_STEP_SECONDS", "define_columns", "opened_log", "read_trace", "refuse_rows"]
-
 DEFAULT_STEP_SECONDS = 60.0
 """Length of a window for logs of requests; logs of counts keep their own windows."""
 
@@ -29,7 +27,7 @@ _LONGEST_REQUEST = 4e6
 """Tokens: no model reads as much, so rows of more on average are sums of several requests."""
 
 
-class Log(Protocol):
+class _Log(Protocol):
     """A log that can say what its columns hold and group them into windows."""
 
     names: list[str]
@@ -109,7 +107,7 @@ def read_trace(
 
 
 @contextmanager
-def opened_log(file: Path, named: Named, *, skip_bad: bool) -> Iterator[tuple[Log, Columns]]:
+def opened_log(file: Path, named: Named, *, skip_bad: bool) -> Iterator[tuple[_Log, Columns]]:
     """Open a log for a while, and tell which of its columns means what."""
     log = _open_log(file, skip_bad=skip_bad)
     try:
@@ -118,7 +116,7 @@ def opened_log(file: Path, named: Named, *, skip_bad: bool) -> Iterator[tuple[Lo
         log.close()
 
 
-def _open_log(file: Path, *, skip_bad: bool) -> Log:
+def _open_log(file: Path, *, skip_bad: bool) -> _Log:
     """Open a log: a small one here, any other in the database."""
     suffix = Path(file.name.removesuffix(".gz")).suffix.casefold()
     if not os.path.exists(file):  # noqa: PTH110 - Path raises where a name is too long
@@ -150,7 +148,7 @@ def _open_log(file: Path, *, skip_bad: bool) -> Log:
 
 
 def define_columns(
-    log: Log, columns: Columns, model: str, asked: str | None, file: Path
+    log: _Log, columns: Columns, model: str, asked: str | None, file: Path
 ) -> list[str]:
     """Tell the log what its columns mean; return what was concluded about its times."""
     facts = log.time_facts(columns.time)
@@ -162,7 +160,7 @@ def define_columns(
     return [note] if note else []
 
 
-def _own_step(log: Log, file: Path) -> float:
+def _own_step(log: _Log, file: Path) -> float:
     """Return the length of the windows that a log of counts has."""
     step = log.own_step()
     if step is None:
@@ -172,7 +170,7 @@ def _own_step(log: Log, file: Path) -> float:
     return step
 
 
-def refuse_rows(log: Log, columns: Columns, bad: int, file: Path) -> None:
+def refuse_rows(log: _Log, columns: Columns, bad: int, file: Path) -> None:
     """Raise with the first rows that have no usable value."""
     names = (
         "/".join(columns.model) or "model",

@@ -16,8 +16,6 @@ from kvplace.demand.prometheus.clocked import Clock, clocked_transport
 from kvplace.errors import InputError
 from kvplace.extras import missing_extra
 
-__all__ = ["Access", "PrometheusClient", "Samples"]
-
 Samples = tuple[dict[str, str], list[tuple[float, float]]]
 """Labels of a series, and its samples: time in seconds, value."""
 

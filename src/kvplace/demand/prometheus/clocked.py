@@ -4,8 +4,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Self
 
-__all__ = ["Clock", "clocked_transport"]
-
 
 class Clock:
     """Calls a function when too much time has passed within it; `late` says that it did."""

@@ -6,8 +6,6 @@ import numpy as np
 
 from kvplace.demand.series import Array
 
-__all__ = ["increments"]
-
 
 def increments(
     values: Array, peaks: Mapping[int, float], births: Mapping[int, float]

@@ -12,18 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = [
-    "ENGINES",
-    "GATEWAYS",
-    "MODEL_LABELS",
-    "RANK_LABELS",
-    "STAND_INS",
-    "UNREADABLE",
-    "Family",
-    "Metric",
-    "part_of",
-]
-
 MODEL_LABELS = (
     "model_name", "model", "served_model_name", "requested_model", "model_group", "model_id",
 )  # fmt: skip

@@ -12,8 +12,6 @@ from kvplace.demand.prometheus.scrape import Grid, Reader, Tally
 from kvplace.demand.series import Array, DemandSeries, Latency
 from kvplace.errors import Fault, InputError
 
-__all__ = ["DEFAULT_STEP_SECONDS", "read_prometheus"]
-
 DEFAULT_STEP_SECONDS = 300.0
 _MATCHER = re.compile(r'[a-zA-Z_]\w*\s*(=|!=|=~|!~)\s*"(?:[^"\\]|\\.)*"')
 

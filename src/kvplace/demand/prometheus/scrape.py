@@ -21,8 +21,6 @@ from kvplace.demand.prometheus.engines import (
 from kvplace.demand.series import Array, Latency, check_cells
 from kvplace.errors import InputError
 
-__all__ = ["Grid", "Reader", "Tally"]
-
 _POINTS = 2000  # per request: a fifth of what a server allows per series
 
 Labels = tuple[tuple[str, str], ...]

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from kvplace.export.layout import Engine, Host
 from kvplace.export.runtimes.kvcached import address_of
 
-__all__ = ["Addresses"]
-
 
 @dataclass(frozen=True, slots=True)
 class Addresses:

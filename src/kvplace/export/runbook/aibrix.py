@@ -20,8 +20,6 @@ from kvplace.export.runbook.transition import Transition
 from kvplace.export.runtimes.aibrix import claim_of, pool_of
 from kvplace.export.text import yaml_text
 
-__all__ = ["aibrix_book"]
-
 _FUNCTIONS = r"""
 kube() { run kubectl ${NAMESPACE:+-n "$NAMESPACE"} "$@"; }
 

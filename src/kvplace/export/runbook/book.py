@@ -16,8 +16,6 @@ from shlex import quote
 
 from kvplace.export.text import banner, comment
 
-__all__ = ["Action", "Book", "write_book"]
-
 _HEAD = r"""
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

@@ -23,8 +23,6 @@ from kvplace.export.runbook.lines import (
 from kvplace.export.runbook.transition import Running, Transition
 from kvplace.export.runtimes.compose import compose_files
 
-__all__ = ["compose_book"]
-
 _FUNCTIONS = r"""
 # The engines that run are services of this project: docker compose ls shows it.
 project=${COMPOSE_PROJECT_NAME:-}

@@ -12,8 +12,6 @@ from kvplace.formats.proposal import RunningPart
 from kvplace.replan.proposal import steps_of
 from kvplace.replan.schedule.steps import StepKind
 
-__all__ = ["Deed", "DeedKind", "deeds_of"]
-
 
 class DeedKind(StrEnum):
     """As `StepKind`, and ``resize``: an engine is started again with another part of the KV."""

@@ -13,8 +13,6 @@ from kvplace.formats.proposal import RunningPart
 from kvplace.replan.outcome import Replan
 from kvplace.replan.proposal import Engines
 
-__all__ = ["engines_of"]
-
 
 def engines_of(found: Replan, before: Result | None = None) -> Engines:
     """Say what is known of the engines of a re-plan.

@@ -17,8 +17,6 @@ from kvplace.export.layout import Engine
 from kvplace.export.runbook.deeds import Deed, DeedKind
 from kvplace.export.runbook.transition import Transition
 
-__all__ = ["with_resizes"]
-
 _LEAST = 2**28
 """Bytes of KV memory with which an engine starts at all."""
 

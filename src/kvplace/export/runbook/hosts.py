@@ -17,8 +17,6 @@ from kvplace.export.runbook.lines import BEFORE, down_note, restart_title, unkno
 from kvplace.export.runbook.transition import Transition
 from kvplace.export.runbook.units import restarts_by_node
 
-__all__ = ["llama_swap_book", "shell_book"]
-
 _SHELL = r"""
 # Where the start script of a node is kept there, and its logs go.
 files=${FILES:-kvplace}

@@ -9,8 +9,6 @@ from kvplace.export.runbook.lines import BEFORE, down_note, restart_title, unkno
 from kvplace.export.runbook.transition import Transition
 from kvplace.export.runbook.units import Restart, restarts_by_group
 
-__all__ = ["kubernetes_book"]
-
 _FUNCTIONS = r"""
 kube() { run kubectl ${NAMESPACE:+-n "$NAMESPACE"} "$@"; }
 

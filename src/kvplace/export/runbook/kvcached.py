@@ -20,8 +20,6 @@ from kvplace.export.runbook.transition import Running, Transition
 from kvplace.export.runtimes.kvcached import ROUTER_PORT, instance_of, name_of
 from kvplace.export.text import yaml_text
 
-__all__ = ["kvcached_book"]
-
 _FUNCTIONS = r"""
 # Where the controller of kvcached is on every node, its files go, and the router runs.
 controller=${CONTROLLER:-kvcached/controller} files=${FILES:-kvplace} router=${ROUTER:-localhost}

@@ -9,19 +9,6 @@ from kvplace.export.runbook.deeds import Deed, DeedKind
 from kvplace.export.runbook.transition import Running, Transition
 from kvplace.export.runbook.units import Restart
 
-__all__ = [
-    "BEFORE",
-    "down_note",
-    "restart_title",
-    "route_back",
-    "route_lines",
-    "sleep_lines",
-    "sleep_note",
-    "title_of",
-    "unknown",
-    "unknown_in",
-]
-
 BEFORE = "before-"
 """What the names of files begin with that state engines as they ran."""
 

@@ -15,8 +15,6 @@ from kvplace.export.runbook.lines import BEFORE, unknown
 from kvplace.export.runbook.transition import Transition
 from kvplace.export.runtimes.ray_serve import APPLICATION
 
-__all__ = ["ray_serve_book"]
-
 _FUNCTIONS = r"""
 # dashboard of the cluster's head: ray status there says what it has
 dashboard=${RAY_DASHBOARD_ADDRESS:-http://localhost:8265}

@@ -23,8 +23,6 @@ from kvplace.export.runbook.transition import Transition, transition_of
 from kvplace.formats.plan.io import plan_of, write_plan
 from kvplace.formats.proposal import Proposal
 
-__all__ = ["RUNBOOK", "RUNBOOKS", "runbook"]
-
 RUNBOOK = "runbook.sh"
 """Name of the script."""
 

@@ -11,8 +11,6 @@ from kvplace.export.names import labels
 from kvplace.export.naming import BASE_PORT, Named, name_engines
 from kvplace.formats.proposal import Proposal, RunningPart
 
-__all__ = ["Running", "Transition", "transition_of"]
-
 
 @dataclass(frozen=True, slots=True)
 class Running:

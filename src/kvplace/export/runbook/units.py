@@ -11,8 +11,6 @@ from kvplace.core.placement import Replica
 from kvplace.export.layout import Engine, Host, group_label, tied
 from kvplace.export.runbook.transition import Running, Transition
 
-__all__ = ["Restart", "Unit", "restarts_by_group", "restarts_by_node"]
-
 
 @dataclass(frozen=True, slots=True)
 class Unit:

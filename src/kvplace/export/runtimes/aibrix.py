@@ -18,8 +18,6 @@ from kvplace.export.layout import Engine, Group, Host, Layout
 from kvplace.export.runtimes.kubernetes import affinity, metadata, secret_variables, shared
 from kvplace.export.text import yaml_text
 
-__all__ = ["aibrix_files", "claim_of", "pool_of"]
-
 _MIB = 2**20
 _SCHEME = re.compile(r"[a-z][a-z0-9]*", re.ASCII)
 _RUNTIME_PORT = 8080

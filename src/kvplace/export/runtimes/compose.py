@@ -7,8 +7,6 @@ from kvplace.export.images import CACHE, SHM_GIB, health_check, image_of, mounte
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["compose_files"]
-
 _ENTRY = {"vllm": 2, "sglang": 3}  # words of the command that name the program
 
 

@@ -18,8 +18,6 @@ from kvplace.export.names import digits_of, labels
 from kvplace.export.runtimes.script import script
 from kvplace.export.text import yaml_text
 
-__all__ = ["SECRET", "affinity", "kubernetes_files", "metadata", "secret_variables", "shared"]
-
 SECRET = "kvplace"  # noqa: S105 - the name of an object, not a secret
 _HOSTNAME = re.compile(r"(?=.{1,63}$)[a-z0-9]([a-z0-9.-]*[a-z0-9])?", re.ASCII)
 _NOTE = (

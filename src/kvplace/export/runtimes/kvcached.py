@@ -22,8 +22,6 @@ from kvplace.export.commands import KVCACHED, arguments, environment
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["DEFAULT_VENV", "ROUTER_PORT", "address_of", "instance_of", "kvcached_files", "name_of"]
-
 DEFAULT_VENV = "~/kvcached/venv"
 ROUTER_PORT = 8080
 _START_SECONDS = 30

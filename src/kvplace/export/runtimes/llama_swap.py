@@ -9,8 +9,6 @@ from kvplace.export.commands import STATIC, command, environment
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["llama_swap_files"]
-
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 
 

@@ -5,8 +5,6 @@ import json
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.units import GIB
 
-__all__ = ["prism_files"]
-
 
 def prism_files(layout: Layout) -> dict[str, str]:
     """Return ``models-LABEL.json`` for each host."""

@@ -12,8 +12,6 @@ from kvplace.core.models.objective import Objective
 from kvplace.export.layout import Engine, Group, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["prometheus_files"]
-
 _USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", "sglang:token_usage")
 ABOVE_PLAN = 1.25
 """Observed over planned pressure from which an alert says that demand has outgrown the plan."""

@@ -15,8 +15,6 @@ from kvplace.export.flags import keyword_values
 from kvplace.export.layout import Engine, Host, Layout
 from kvplace.export.text import yaml_text
 
-__all__ = ["APPLICATION", "NODE_RESOURCE", "ray_serve_files"]
-
 APPLICATION = "kvplace"
 """Name of the Serve application."""
 NODE_RESOURCE = "kvplace-"

@@ -7,8 +7,6 @@ from kvplace.export.commands import command, environment
 from kvplace.export.layout import Engine
 from kvplace.export.text import banner, comment, shell_words
 
-__all__ = ["script"]
-
 _START = r"""
 set -euo pipefail
 

@@ -4,8 +4,6 @@ from kvplace.export.commands import STATIC
 from kvplace.export.layout import Engine, Layout
 from kvplace.export.runtimes.script import script
 
-__all__ = ["shell_files"]
-
 
 def shell_files(layout: Layout, pool: str = STATIC) -> dict[str, str]:
     """Return ``start-LABEL.sh`` for each host.

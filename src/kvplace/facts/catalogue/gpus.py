@@ -10,16 +10,6 @@ from kvplace.errors import InputError
 from kvplace.facts.catalogue.tables import gibibytes, named, number, read_tables
 from kvplace.units import format_bytes, parse_bytes
 
-__all__ = [
-    "GPUType",
-    "find_gpu_type",
-    "gpu_kind",
-    "gpu_type",
-    "gpu_types",
-    "price_of",
-    "types_meant",
-]
-
 _SAID_BY_VENDORS = {
     "nvidia", "amd", "intel", "tesla", "geforce", "instinct", "blackwell", "edition",
     "hbm2", "hbm2e", "hbm3", "hbm3e",

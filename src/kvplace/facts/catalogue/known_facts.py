@@ -9,8 +9,6 @@ from kvplace.facts.catalogue.models import KnownModel
 from kvplace.facts.catalogue.shapes import known_shape
 from kvplace.facts.model_facts import ModelFacts
 
-__all__ = ["facts_of"]
-
 _STATE_PARTS = 16
 """Parts that ranks share of a state: heads of gated delta and Mamba layers are multiples of 16."""
 

@@ -7,8 +7,6 @@ from typing import NamedTuple
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.tables import gibibytes, named, number, read_tables
 
-__all__ = ["KnownModel", "known_model", "known_models", "near_model"]
-
 
 class KnownModel(NamedTuple):
     """A row of the catalogue.

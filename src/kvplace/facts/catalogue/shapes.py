@@ -7,8 +7,6 @@ from kvplace.core.models.architecture import Architecture, Format
 from kvplace.errors import Fault, InputError
 from kvplace.facts.catalogue.tables import named, number, read_tables
 
-__all__ = ["known_names", "known_shape", "known_shapes", "stored_bytes"]
-
 _NEAR = 0.12
 """How far weights may be from those of a shape: a vision tower, a layer that predicts further."""
 _STORED = ((8.0, Format.FP8), (4.5, Format.BF16))

@@ -10,8 +10,6 @@ from typing import TypeVar
 from kvplace.errors import Fault, InputError, UnitError
 from kvplace.units import parse_bytes, parse_number
 
-__all__ = ["CATALOGUE_VARIABLE", "gibibytes", "named", "number", "read_tables", "user_directory"]
-
 CATALOGUE_VARIABLE = "KVPLACE_CATALOGUE"
 """Environment variable: the directory of a user's own ``gpus.csv`` and ``models.csv``."""
 

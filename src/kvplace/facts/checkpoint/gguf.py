@@ -12,8 +12,6 @@ from typing import Any, BinaryIO
 
 from kvplace.errors import InputError
 
-__all__ = ["config_of_gguf", "gguf_parts"]
-
 _MAGIC = b"GGUF"
 _SCALARS = {
     0: "B",

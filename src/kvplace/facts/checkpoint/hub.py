@@ -12,8 +12,6 @@ from kvplace.extras import missing_extra
 from kvplace.facts.checkpoint.json_object import parse_object
 from kvplace.facts.checkpoint.safetensors import INDEX, index_total, single_file
 
-__all__ = ["HubFiles"]
-
 _SINGLE = "model.safetensors"
 
 

@@ -18,13 +18,6 @@ from kvplace.facts.config.dtypes import kv_element_bytes, state_element_bytes
 from kvplace.facts.config.fields import text_fields
 from kvplace.facts.model_facts import ModelFacts
 
-__all__ = [
-    "facts_from_config",
-    "facts_from_directory",
-    "facts_from_gguf",
-    "facts_from_hub",
-]
-
 CONFIG = "config.json"
 PARAMS = "params.json"
 _AGREE = 0.1

@@ -6,8 +6,6 @@ from typing import Any
 
 from kvplace.errors import InputError
 
-__all__ = ["parse_object", "read_object"]
-
 _LONGEST = 256 * 2**20
 """No config or index of a checkpoint is longer; the longest index known is 30 MiB."""
 

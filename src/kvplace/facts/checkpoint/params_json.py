@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["config_of_params"]
-
 _NAMES = {
     "dim": "hidden_size",
     "n_layers": "num_hidden_layers",

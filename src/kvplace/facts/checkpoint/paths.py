@@ -2,8 +2,6 @@
 
 import os
 
-__all__ = ["is_directory", "is_file", "is_there"]
-
 
 def is_file(path: str | os.PathLike[str]) -> bool:
     """Whether there is a file; not where the name is too long or holds what no name can."""

@@ -17,8 +17,6 @@ from kvplace.facts.checkpoint.json_object import read_object
 from kvplace.facts.checkpoint.paths import is_file
 from kvplace.units import MAX_BYTES
 
-__all__ = ["INDEX", "file_sizes", "index_total", "local_weights", "single_file"]
-
 INDEX = "model.safetensors.index.json"
 """Lists the tensors of a checkpoint of several files, and their total size."""
 

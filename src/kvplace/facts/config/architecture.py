@@ -16,8 +16,6 @@ from kvplace.facts.config.parameters import (
 from kvplace.facts.config.states import STATES
 from kvplace.facts.config.stored import stored_formats
 
-__all__ = ["architecture"]
-
 _VISION_PARTS = ("vision_config", "vit_config", "vision_tower_config", "audio_config")
 _DEFAULT_TIED = {"gemma", "gemma2", "gemma3", "gemma3_text", "gemma4", "gemma4_text", "cohere",
                  "cohere2"}  # fmt: skip

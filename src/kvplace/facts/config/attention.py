@@ -15,8 +15,6 @@ from kvplace.facts.config.layers import ATTENDING, layer_kinds, per_layer, windo
 from kvplace.facts.config.states import STATES
 from kvplace.facts.config.unread import refuse_unread
 
-__all__ = ["ENGINES", "cache_layout"]
-
 ENGINES = ("vllm", "sglang", "trtllm")
 """Engines whose layout of the cache is known; they differ for FP8 latent vectors."""
 

@@ -12,8 +12,6 @@ from collections import Counter
 from kvplace.facts.cache import CacheGroup, Units
 from kvplace.facts.config.fields import Fields
 
-__all__ = ["MODEL_TYPES", "compressed_groups"]
-
 MODEL_TYPES = ("deepseek_v4",)
 """Model types whose layers cache so."""
 _FLOAT32, _PLANES = 4, 2

@@ -6,8 +6,6 @@ from typing import Any
 from kvplace.core.fact import Fact
 from kvplace.errors import InputError
 
-__all__ = ["KV_DTYPES", "kv_element_bytes", "state_element_bytes"]
-
 _BYTES = {
     "float32": 4,
     "fp32": 4,

@@ -2,8 +2,6 @@
 
 from kvplace.facts.config.fields import Fields
 
-__all__ = ["encoder_only"]
-
 _ENCODERS = frozenset((
     "albert", "bert", "big_bird", "camembert", "canine", "clip", "convbert", "data2vec-text",
     "deberta", "deberta-v2", "distilbert", "electra", "ernie", "ernie_m", "esm", "esmc",

@@ -6,8 +6,6 @@ from typing import Any
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["Fields", "text_fields"]
-
 _TEXT_PARTS = ("text_config", "llm_config", "language_config", "language_model_config", "thinker")
 _WRAPPERS = ("thinker_config",)
 

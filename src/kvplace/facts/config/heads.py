@@ -2,8 +2,6 @@
 
 from kvplace.facts.config.fields import Fields
 
-__all__ = ["QUERY_HEADS", "head_dim", "head_widths", "kv_heads", "listed_heads"]
-
 QUERY_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
 _KV_HEADS = (
     "num_key_value_heads", "num_kv_heads", "n_head_kv", "n_kv_heads",

@@ -8,8 +8,6 @@ in the model's type.
 from kvplace.facts.cache import CacheGroup, Units
 from kvplace.facts.config.fields import Fields
 
-__all__ = ["index_keys", "indexing_layers"]
-
 _BYTES_PER_SCALE = 4
 _BLOCK = 128
 

@@ -10,8 +10,6 @@ from typing import Any
 
 from kvplace.facts.config.fields import Fields
 
-__all__ = ["ATTENDING", "layer_kinds", "per_layer", "window_tokens"]
-
 ATTENDING = ("full", "window", "chunk")
 """Kinds that keep keys and values."""
 

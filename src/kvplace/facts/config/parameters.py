@@ -8,14 +8,6 @@ from kvplace.facts.config.fields import Fields
 from kvplace.facts.config.layers import ATTENDING
 from kvplace.facts.config.states import mamba_channels
 
-__all__ = [
-    "FeedForward",
-    "feed_forward",
-    "feed_forward_kinds",
-    "mixer_parameters",
-    "searched_widths",
-]
-
 _HEADS = ("num_attention_heads", "n_head", "n_heads")
 _KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "num_attention_groups")
 _HIDDEN = ("hidden_size", "n_embd", "d_model")

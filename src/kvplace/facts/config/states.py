@@ -10,8 +10,6 @@ from kvplace.facts.cache import Units
 from kvplace.facts.config.fields import Fields
 from kvplace.facts.config.heads import head_dim
 
-__all__ = ["STATES", "mamba_channels"]
-
 
 def _delta(fields: Fields, conv: int, recurrent: int) -> list[Units]:
     """Gated delta rule (Qwen3-Next, Qwen3.5): a matrix per value head, and a short convolution.

@@ -6,8 +6,6 @@ from typing import Any
 
 from kvplace.core.models.architecture import Format
 
-__all__ = ["Stored", "stored_formats"]
-
 
 @dataclass(frozen=True, slots=True)
 class Stored:

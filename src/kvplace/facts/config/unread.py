@@ -7,8 +7,6 @@ from kvplace.facts.config.fields import Fields
 from kvplace.facts.config.layers import ATTENDING
 from kvplace.facts.config.states import STATES
 
-__all__ = ["refuse_unread"]
-
 _TELLING = re.compile(
     r"kv|key_value|head_dim|heads?_per|_heads|n_head|num_head|_groups?_num|sliding|swa|window|chunk"
     r"|mamba|ssm|recurren|rwkv|lru|state_(size|dim)|linear_(num|key|value|head|conv|attn)|hybrid"

@@ -14,8 +14,6 @@ from kvplace.core.fact import Fact
 from kvplace.errors import InputError
 from kvplace.facts.cache import CacheLayout
 
-__all__ = ["block_tokens"]
-
 _BLOCK, _LATENT = 16, 64
 
 

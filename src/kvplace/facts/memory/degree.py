@@ -8,8 +8,6 @@ from kvplace.facts.memory.overhead import engine_limits, overhead, overhead_of_u
 from kvplace.facts.model_facts import ModelFacts
 from kvplace.units import format_bytes
 
-__all__ = ["DEGREES", "smallest_degree"]
-
 DEGREES = (1, 2, 4, 8, 16, 32)
 """Tensor parallel degrees in use."""
 _ROOM = 0.1

@@ -17,8 +17,6 @@ from kvplace.core.models.model_table import ModelTable
 from kvplace.facts.memory.estimates import Estimates, typical_longest
 from kvplace.facts.memory.overhead import overhead_of_unknown
 
-__all__ = ["models_with_estimates", "with_estimates"]
-
 
 def with_estimates(
     table: ModelTable, nodes: Sequence[Node], *, overhead: Sequence[int], least: Sequence[int]

@@ -18,8 +18,6 @@ from kvplace.facts.catalogue.shapes import known_names, known_shape
 from kvplace.facts.memory.loaded import loaded_weights
 from kvplace.facts.memory.overhead import EngineLimits, engine_limits, overhead, overhead_of_unknown
 
-__all__ = ["SHARED", "Estimates", "Stated", "typical_longest", "with_degree"]
-
 SHARED = EngineLimits(2048, 256)
 """Limits of a step of engines that share GPUs: vLLM's own on GPUs below 70 GiB. At 1,024
 sequences the logits of each engine would take several GiB more."""

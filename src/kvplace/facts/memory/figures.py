@@ -11,8 +11,6 @@ from kvplace.facts.memory.blocks import block_tokens
 from kvplace.facts.memory.degree import DEGREES
 from kvplace.facts.model_facts import ModelFacts
 
-__all__ = ["CacheFigures", "cache_figures"]
-
 Split = tuple[str, Fact[int] | Fact[str]]
 """A key of a model in a fleet file, ``kv_heads`` or ``attention``, and its value."""
 

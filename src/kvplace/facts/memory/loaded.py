@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from kvplace.core.models.architecture import Architecture, Format
 
-__all__ = ["Loaded", "loaded_weights"]
-
 _MXFP4_BITS = 4.25
 _HIDDEN_TILE, _WIDTH_TILE = 256, 64
 """vLLM pads the hidden size of MXFP4 experts to 256 and their width on each rank to 64: it loads

@@ -14,8 +14,6 @@ from kvplace.core.models.architecture import Architecture
 from kvplace.facts.catalogue.gpus import GPUType
 from kvplace.units import GIB
 
-__all__ = ["EngineLimits", "Overhead", "engine_limits", "overhead", "overhead_of_unknown"]
-
 _CONTEXT = 0.51
 """GiB that a CUDA process takes before it does anything (H100, vLLM's first memory snapshot)."""
 _WORKSPACES = 0.25

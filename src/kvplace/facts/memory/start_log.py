@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 
 from kvplace.units import GIB
 
-__all__ = ["StartLog", "read_start_log"]
-
 _NUMBER = r"(-?[0-9]+(?:\.[0-9]+)?)"
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern))

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable
 from kvplace.core.models.measured import MeasuredStep
 from kvplace.forecast.step_time import StepTime, decode_seconds, prefill_seconds
 
-__all__ = ["through_measured"]
-
 _READING = (
     "fixed_seconds", "dense_seconds", "experts_seconds", "kv_token_seconds",
     "window_token_seconds", "sequence_seconds",

@@ -9,17 +9,6 @@ from kvplace.facts.catalogue.gpus import GPUType, find_gpu_type
 from kvplace.facts.catalogue.tables import number, read_tables
 from kvplace.forecast.step_time import StepTime
 
-__all__ = [
-    "OTHERS",
-    "CacheReads",
-    "Roofline",
-    "Speed",
-    "rooflines",
-    "speed_of",
-    "speed_of_data_sheet",
-    "step_time",
-]
-
 OTHERS = "any"
 """Name of the row for GPU types that were not fitted."""
 

@@ -21,15 +21,6 @@ from kvplace.formats.validation.fields import (
 from kvplace.formats.validation.parts import Part
 from kvplace.formats.validation.values import refuse_value
 
-__all__ = [
-    "DemandPart",
-    "MeasuredStepPart",
-    "SLOPart",
-    "SlidingWindowPart",
-    "WindowDemandPart",
-    "WindowPart",
-]
-
 
 class DemandPart(Part):
     """What is asked of a model, all replicas together."""

@@ -26,8 +26,6 @@ from kvplace.formats.fleet.schema import FleetPart, KnownModelPart, ModelPart, N
 from kvplace.formats.validation.models import built_list, columns_of, validate, validate_list
 from kvplace.formats.validation.parts import shell
 
-__all__ = ["Assembly"]
-
 _LISTS = ("nodes", "models", "rules", "windows")
 _DEMAND = {of.name: of.default for of in fields(Demand)}
 """Names of what is asked of a model, in order, each with its default."""

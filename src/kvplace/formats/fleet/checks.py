@@ -9,8 +9,6 @@ from kvplace.core.models.objective import Objective, default_objective
 from kvplace.errors import Fault, InputError
 from kvplace.formats.diagnostics import Path, Report, path_of, shown
 
-__all__ = ["ALREADY", "core_faults", "cross_check", "doubled", "objective_named", "with_degrees"]
-
 ALREADY = "is already the name of"
 _DEGREES = 64
 """Tensor parallel degrees up to which a message names those that engines take."""

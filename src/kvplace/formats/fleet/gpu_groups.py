@@ -12,8 +12,6 @@ from kvplace.errors import Fault, InputError, UnitError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import shown
 
-__all__ = ["GPUGroup", "gpu_groups", "parse_gpus"]
-
 _HOSTS = r"(?:([0-9]{1,20})\s*[xX]\s*(?=[0-9]{1,20}\s*[xX]))?"
 _GROUP = re.compile(_HOSTS + r"(?:([0-9]{1,20})\s*[xX]\s*)?(\S.*)", re.ASCII)
 _NO_COUNT = re.compile(r"[-+.\d]+(e\d+)?\s*[x*]", re.ASCII | re.IGNORECASE)

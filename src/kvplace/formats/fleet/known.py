@@ -17,8 +17,6 @@ from kvplace.formats.fleet.launch import LaunchPart
 from kvplace.formats.fleet.schema import KnownModelPart
 from kvplace.units import format_bytes
 
-__all__ = ["Known"]
-
 _FP8 = ("fp8", "fp8_e4m3", "fp8_e5m2")
 
 

@@ -14,8 +14,6 @@ from kvplace.formats.validation.fields import Count, Duration, Name, Text, kind,
 from kvplace.formats.validation.parts import Part
 from kvplace.formats.validation.values import name, number, refuse_value, text
 
-__all__ = ["LaunchPart", "MovingPart", "PlacedOn"]
-
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _SECRET = re.compile(
     r"(^|_)(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_KEY|CREDENTIALS?|PRIVATE_KEY)(_|$)",

@@ -14,8 +14,6 @@ from kvplace.formats.fleet.schema import GPUPart, NodePart
 from kvplace.formats.validation.models import validate_list
 from kvplace.units import bytes_text
 
-__all__ = ["build_nodes"]
-
 _Memory = Callable[[str], int]  # of a GPU of that type
 
 

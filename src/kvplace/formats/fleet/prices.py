@@ -8,8 +8,6 @@ from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.formats.files import read_text
 from kvplace.formats.text.document import mapping_of
 
-__all__ = ["parse_prices", "read_prices"]
-
 
 def read_prices(path: str | os.PathLike[str]) -> Mapping[str, float]:
     """Read what a GPU of each type costs per hour, in any one currency.

@@ -12,8 +12,6 @@ from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.parts import Part, Written, built, fields_of
 from kvplace.formats.validation.values import name, refuse_value
 
-__all__ = ["Names", "PlacesPart", "RulePart", "rule_data"]
-
 _KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "pin": (("models", "places", "soft"), ("models", "places")),
     "forbid": (("models", "places", "soft"), ("models", "places")),

@@ -36,17 +36,6 @@ from kvplace.formats.validation.fields import (
 from kvplace.formats.validation.parts import ALWAYS, Documented, Part
 from kvplace.formats.validation.values import SPAN, copies, count, refuse_value
 
-__all__ = [
-    "FLEET_SCHEMA",
-    "DefaultsPart",
-    "FleetPart",
-    "GPUPart",
-    "KnownModelPart",
-    "ModelPart",
-    "NodePart",
-    "ReplicasPart",
-]
-
 FLEET_SCHEMA = "kvplace.fleet/v1"
 
 _Schema = Annotated[str, *word(FLEET_SCHEMA)]

@@ -15,8 +15,6 @@ from kvplace.formats.validation.parts import Exact, Part, adapter
 from kvplace.formats.validation.values import amount, amount_or_bytes, number, refuse_value
 from kvplace.units import bytes_text
 
-__all__ = ["Resident", "Shape", "ShapePart", "shape_of"]
-
 
 def _real(value: Any) -> Any:
     """Accept a number of at least 0, and keep it whole where it is written so."""

@@ -18,8 +18,6 @@ from kvplace.formats.text.yaml_writer import yaml_text
 from kvplace.formats.validation.json_text import stated_all
 from kvplace.units import bytes_text
 
-__all__ = ["write_fleet"]
-
 
 def write_fleet(problem: Problem) -> str:
     """Return the YAML of a fleet file; reading it gives a problem equal to `problem`.

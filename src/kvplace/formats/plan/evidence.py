@@ -12,20 +12,6 @@ from kvplace.core.problem import Problem
 from kvplace.formats.validation.fields import Integer, Name, NumberOrInfinity, Price, Text, word
 from kvplace.formats.validation.parts import Told
 
-__all__ = [
-    "METHODS",
-    "PlanCertificate",
-    "PlanRule",
-    "PlanTree",
-    "PlanTreeNode",
-    "PlanWeight",
-    "PlanWorth",
-    "Stated",
-    "weights_by_window",
-    "weights_for",
-    "worths_of",
-]
-
 METHODS = (
     "trivial", "fluid", "single-model", "counting", "lifted", "dual-feasible", "configuration",
     "search",

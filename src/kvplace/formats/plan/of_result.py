@@ -36,8 +36,6 @@ from kvplace.formats.plan.stated import (
     PlanTier,
 )
 
-__all__ = ["claims_of", "plan_of", "rule_of", "tree_of"]
-
 SPELLED_OUT = 2_000
 """Models up to which JSON states the prices that follow from a rule, and not the rule."""
 

@@ -28,8 +28,6 @@ from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.models import validate
 from kvplace.formats.validation.parts import Part
 
-__all__ = ["plan_bytes", "read_plan_table"]
-
 KEY = "kvplace.plan"
 """Where in the file's metadata the rest of the plan is."""
 

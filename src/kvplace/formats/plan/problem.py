@@ -12,8 +12,6 @@ from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.plan.table import PlanTable
 
-__all__ = ["problem_of", "under_scenarios"]
-
 
 def problem_of(plan: Plan, source: str = "") -> Problem:
     """Return the problem that a plan was made for, from the plan alone.

@@ -18,8 +18,6 @@ from kvplace.formats.validation.csv_rows import Header, uneven_row
 if TYPE_CHECKING:
     from kvplace.formats.plan.stated import Plan
 
-__all__ = ["HEADER", "parse_plan_table", "table_of_columns", "table_text"]
-
 _NEEDED = ("model", "replica", "shard", "gpu")
 _WHOLE = ("replica", "shard", "weights_bytes")
 HEADER = Header(

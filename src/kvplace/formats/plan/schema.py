@@ -39,11 +39,6 @@ from kvplace.formats.validation.models import built_list, validate, validate_lis
 from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact, shell
 from kvplace.formats.validation.values import refuse_value
 
-__all__ = [
-    "HeadPart", "PlanModelPart", "PlanPart", "ReplicaPart", "parse_plan", "plan_data",
-    "plan_of_part", "replicas_of",
-]  # fmt: skip
-
 _LISTS = ("gpus", "placement", "models", "nodes", "rules", "windows")
 PROOFS = ("certificate", "proof tree", "exhaustive search", "none")
 

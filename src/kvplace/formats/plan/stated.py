@@ -31,18 +31,6 @@ from kvplace.formats.validation.fields import (
     Text,
 )
 
-__all__ = [
-    "PLAN_SCHEMA",
-    "Plan",
-    "PlanEngineName",
-    "PlanGPU",
-    "PlanKVPart",
-    "PlanNode",
-    "PlanRank",
-    "PlanShard",
-    "PlanTier",
-]
-
 PLAN_SCHEMA = "kvplace.plan/v1"
 """Name and version of the plan file's format."""
 

@@ -13,8 +13,6 @@ from kvplace.core.result import Result
 if TYPE_CHECKING:
     from kvplace.formats.plan.stated import Plan
 
-__all__ = ["COLUMNS", "UNSTATED", "PlanTable", "table_of"]
-
 COLUMNS = ("model", "replica", "shard", "node", "gpu", "weights_bytes", "load")
 MANY = 10_000
 """Rows above which a placement is kept as arrays rather than as replicas."""

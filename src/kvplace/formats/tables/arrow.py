@@ -15,8 +15,6 @@ from kvplace.formats.tables.csv_columns import floats_of, sizes_of, wholes_of
 from kvplace.formats.validation.csv_rows import Header, check_header
 from kvplace.units import GIB, MAX_BYTES
 
-__all__ = ["ArrowColumns", "Columns", "read_columns", "write_parquet"]
-
 Columns = Any
 """A table of the library, which ships no types."""
 

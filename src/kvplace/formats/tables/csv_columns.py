@@ -25,8 +25,6 @@ from kvplace.formats.text.cells import plain_cell
 from kvplace.formats.validation.csv_rows import Header, csv_faults, filled, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
-__all__ = ["CSVColumns", "floats_of", "sizes_of", "wholes_of"]
-
 _AT_ONCE, _CHARACTERS = 50_000, 3_000_000
 """Rows whose cells are held as texts at the same time, and characters of as many or more."""
 _MANY = 10_000

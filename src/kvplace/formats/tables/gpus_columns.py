@@ -15,8 +15,6 @@ from kvplace.formats.tables.model_rows import cell_value
 from kvplace.formats.validation.csv_rows import Header, uneven_row
 from kvplace.formats.validation.models import validate
 
-__all__ = ["read_gpus"]
-
 _HEADER = Header(
     ("node",), ("type", "memory_gib", "reserve_gib", "zone"), texts=("node", "type", "zone")
 )

@@ -16,12 +16,6 @@ from kvplace.formats.diagnostics import Path, Report, path_text, shown
 from kvplace.formats.validation.csv_rows import Header
 from kvplace.units import parse_number
 
-__all__ = [
-    "BY_WINDOW", "COLUMNS", "HEADER", "MOST", "NUMBER", "REQUIRED", "SHAPE", "cell_value",
-    "column_text", "row_model", "shape_value", "window_means",
-    "windows_of",
-]  # fmt: skip
-
 SHAPE = tuple(field.name for field in fields(Architecture))
 """Columns of a model's shape, each a key of ``architecture``."""
 

@@ -50,8 +50,6 @@ from kvplace.formats.tables.split_models import UNDIVIDED, Ways, split_columns, 
 from kvplace.formats.validation.csv_rows import uneven_row
 from kvplace.units import LEAST
 
-__all__ = ["parse_table", "read_models"]
-
 _NONE, _UNSOUND = -1, -2
 """In place of the number of a shape: a row that states none, and one whose shape is not sound."""
 AT_ONCE = 1000

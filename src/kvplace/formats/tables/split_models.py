@@ -11,8 +11,6 @@ from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import cell_value
 from kvplace.formats.validation import values
 
-__all__ = ["UNDIVIDED", "Ways", "split_columns", "ways_of"]
-
 _SPLIT = ("tensor_parallel", "replicas")
 Ways = tuple[tuple[int, ...], Replicas]
 """The degrees of a model, and its numbers of copies."""

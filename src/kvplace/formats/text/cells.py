@@ -4,8 +4,6 @@ A text that begins with one of these signs gets an apostrophe before it, which s
 show. Advice: https://owasp.org/www-community/attacks/CSV_Injection.
 """
 
-__all__ = ["plain_cell", "safe_cell"]
-
 _SIGNS = frozenset("=+-@\t\r")
 _BEGIN = _SIGNS | {"'"}
 

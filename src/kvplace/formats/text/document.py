@@ -8,8 +8,6 @@ from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.text.tree import Tree
 
-__all__ = ["mapping_of", "refuse_other_kind"]
-
 _LOOKED_AT = 4096
 _SCHEMA = re.compile(
     r"""^[\s{]*["']?schema["']?\s*:\s*["']?kvplace\.([a-z]{1,20})/v\d+""", re.MULTILINE

@@ -7,8 +7,6 @@ from typing import Any
 
 from kvplace.formats.text.tree import MAX_DEPTH, MAX_VALUES, Builder, Tree, TreeFault
 
-__all__ = ["parse_json"]
-
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|\n|[^\s\[\]{},:"]+')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONGEST_INT = 300  # digits; longer ones are far beyond every limit and become floats

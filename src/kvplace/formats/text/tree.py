@@ -7,8 +7,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from kvplace.formats.diagnostics import Path, shown
 
-__all__ = ["MAX_DEPTH", "MAX_VALUES", "Builder", "Spot", "Tree", "TreeFault"]
-
 MAX_DEPTH = 32
 """Levels of nesting accepted; the formats use five."""
 

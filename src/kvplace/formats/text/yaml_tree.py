@@ -21,8 +21,6 @@ from yaml.reader import ReaderError
 from kvplace.formats.diagnostics import shown
 from kvplace.formats.text.tree import MAX_VALUES, Builder, Tree, TreeFault
 
-__all__ = ["parse_yaml", "plain_value"]
-
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml where it was built in
 
 _INT = re.compile(r"[-+]?[0-9]+")

@@ -9,8 +9,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["quoted", "yaml_text"]
-
 _SAFE = re.compile(r"[A-Za-z][\w./+-]*|[0-9][0-9.e+-]*([GM]i)?B|[0-9][0-9.e+-]*s", re.ASCII)
 """Texts, amounts of memory and durations that are texts without quotes."""
 _WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))

@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 from kvplace.formats.diagnostics import Report, closest, nearest, shown
 from kvplace.formats.text.cells import plain_cell
 
-__all__ = ["Header", "check_header", "csv_faults", "filled", "is_blank", "raw_rows", "uneven_row"]
-
 
 class Header(NamedTuple):
     """The columns that a table may have.

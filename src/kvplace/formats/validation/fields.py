@@ -14,13 +14,6 @@ from kvplace.formats.validation import values as of
 from kvplace.formats.validation.parts import Documented, Exact, Written
 from kvplace.units import bytes_text
 
-__all__ = [
-    "Amount", "AmountOrBytes", "AnyInteger", "BytesPerToken", "Count", "Degrees", "Duration",
-    "Integer", "Label", "LabelOrNone", "Moment", "Name", "Number", "NumberOrInfinity", "Port",
-    "PortOrZero", "Positive", "Price", "Quantile", "Rate", "Resources", "Text", "Tokens",
-    "kind", "matching", "word",
-]  # fmt: skip
-
 
 def word(*known: str) -> tuple[Any, ...]:
     """Return the annotations of a text that is one of a few words."""

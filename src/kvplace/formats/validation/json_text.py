@@ -20,8 +20,6 @@ from pydantic_core import to_json
 from kvplace.core.columns import Grouped, column_of
 from kvplace.formats.validation.parts import MISSING, Part, Written, cached, fields_of
 
-__all__ = ["json_pieces", "json_text", "stated", "stated_all"]
-
 _POSITIONAL = 1e-4, 1e16
 """Numbers from and below which are written without an exponent."""
 _SCALARS = json.JSONEncoder(separators=("\n", ": "), allow_nan=False)

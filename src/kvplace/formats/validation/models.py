@@ -25,8 +25,6 @@ from kvplace.formats.validation.parts import (
     fields_of,
 )
 
-__all__ = ["built_list", "columns_of", "read_part", "validate", "validate_list"]
-
 P = TypeVar("P")
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")

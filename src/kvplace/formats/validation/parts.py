@@ -35,24 +35,6 @@ from kvplace.core.columns import defaults_of
 from kvplace.errors import InputError
 from kvplace.formats.validation.values import refuse_value
 
-__all__ = [
-    "ALWAYS",
-    "MISSING",
-    "PLAIN",
-    "Documented",
-    "Exact",
-    "FieldOf",
-    "Part",
-    "Told",
-    "Written",
-    "adapter",
-    "built",
-    "cached",
-    "exact",
-    "fields_of",
-    "shell",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 P = TypeVar("P", bound="Part")
 

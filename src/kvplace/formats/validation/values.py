@@ -11,13 +11,6 @@ from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.units import MAX_BYTES, parse_bytes, parse_duration, parse_number, parse_rate
 
-__all__ = [
-    "MAX_BYTES_PER_TOKEN", "MAX_DEGREE", "MAX_RATE", "MAX_TOKENS", "SPAN", "amount",
-    "amount_or_bytes", "bytes_per_token", "copies", "count", "degrees", "duration", "integer",
-    "name", "number", "number_or_infinity", "positive", "price", "quantile", "rate",
-    "refuse_value", "text", "tokens",
-]  # fmt: skip
-
 MAX_TOKENS = 1e9
 MAX_RATE = 1e12
 MAX_BYTES_PER_TOKEN = 2**40

@@ -23,8 +23,6 @@ from kvplace.replan.budget.prices import Measure, Prices
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BudgetBound"]
-
 _STEPS = 60
 _AT_ONCE = 1_000_000
 """Copies of GPUs, as if all had as many as the one with most, that are looked at at a time."""

@@ -10,8 +10,6 @@ from kvplace.replan.budget.neighbours import Candidate, Rows, reliefs, swaps
 from kvplace.replan.budget.points import SAME
 from kvplace.solver.clock import Watch
 
-__all__ = ["Chains"]
-
 _DEPTH, _WIDTH = 3, 5
 """Changes that are made together, and how many are tried at each."""
 

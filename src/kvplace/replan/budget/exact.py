@@ -10,8 +10,6 @@ from kvplace.replan.budget.neighbours import shapes_of
 from kvplace.replan.budget.points import SAME, standing
 from kvplace.replan.budget.prices import Prices
 
-__all__ = ["Enumerated", "enumerate_budgets"]
-
 MOST_SHAPES = 200
 """Ways to run one model up to which a fleet is tiny."""
 MOST_PLACEMENTS = 20_000

@@ -23,8 +23,6 @@ from kvplace.replan.budget.rule_state import RuleState
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BROKEN", "Copies", "FleetState", "Reshape"]
-
 BROKEN = 1e290
 """Pressure from which on a GPU does not hold what is on it; more by how much it does not."""
 

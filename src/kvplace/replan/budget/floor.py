@@ -17,8 +17,6 @@ from kvplace.core.problem import Problem
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["floor_of"]
-
 _SLACK = 1 - 1e-12
 
 

@@ -10,8 +10,6 @@ from kvplace.replan.budget.neighbours import Candidate, places_for, reliefs
 from kvplace.replan.budget.prices import Prices
 from kvplace.solver.clock import Watch
 
-__all__ = ["anywhere", "relieved_with_room", "with_one_more", "with_room"]
-
 _TRIED = 64
 """Places that are tried, those that are short of the least memory first."""
 _DEPTH = 4

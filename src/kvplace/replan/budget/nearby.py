@@ -17,8 +17,6 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.problem import Problem
 
-__all__ = ["Nearby", "cut_down"]
-
 LARGE_GPUS = 4_000
 """GPUs from which on a fleet of undivided models is cut down."""
 _MORE_HOT, _MORE_COOL = 64, 256

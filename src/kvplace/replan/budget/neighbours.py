@@ -13,8 +13,6 @@ from kvplace.replan.budget.fleet_state import BROKEN, Copies, FleetState, Reshap
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Rows", "places_for", "reliefs", "shapes_of", "swaps"]
-
 _BEST = 6
 """Targets per model that are looked at, in case rules refuse the first."""
 _FEW_SETS = 400

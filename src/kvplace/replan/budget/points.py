@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 
 from kvplace.replan.budget.fleet_state import BROKEN, Copies
 
-__all__ = ["SAME", "Point", "Points", "standing"]
-
 SAME = 1e-9
 """Share by which two pressures, or two prices, may differ and be the same."""
 _COOLER = 10.0

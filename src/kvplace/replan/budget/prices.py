@@ -9,8 +9,6 @@ from enum import StrEnum
 
 from kvplace.replan.budget.fleet_state import Copies, FleetState
 
-__all__ = ["Measure", "Prices"]
-
 
 class Measure(StrEnum):
     """What migrations are counted in.

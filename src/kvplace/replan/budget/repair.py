@@ -13,8 +13,6 @@ from kvplace.replan.budget.neighbours import places_for
 from kvplace.replan.budget.prices import Prices
 from kvplace.solver.clock import Watch
 
-__all__ = ["repair"]
-
 _ROUNDS = 4
 
 

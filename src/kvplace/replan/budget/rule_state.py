@@ -9,8 +9,6 @@ from kvplace.core.placement import Replica
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
 
-__all__ = ["RuleState"]
-
 _ROUNDING = 1e-9  # as in core: amounts of capacities are decimals in floats
 Amounts = tuple[float, ...]
 """How far hard rules and capacities are from holding, then each tier of soft rules."""

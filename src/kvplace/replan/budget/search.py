@@ -20,8 +20,6 @@ from kvplace.replan.budget.prices import Prices
 from kvplace.replan.budget.repair import repair
 from kvplace.solver.clock import Watch
 
-__all__ = ["FEW", "Search"]
-
 _TOP = 48
 """GPUs, from the hottest down, by which placements are compared."""
 _TARGETS = 10

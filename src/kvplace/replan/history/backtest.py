@@ -24,8 +24,6 @@ from kvplace.solver.solve import solve
 from kvplace.units import format_count
 from kvplace.workers import Workers
 
-__all__ = ["Plan", "Track", "Way", "backtest"]
-
 _POLICY = Policy()
 _GAP, _ITERATIONS = 0.02, 200
 """When a plan made afresh is good enough, and most steps that it may take."""

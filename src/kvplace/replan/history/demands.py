@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 from kvplace.core.problem import Problem
 
-__all__ = ["Demands", "with_rates"]
-
 
 @dataclass(frozen=True, slots=True)
 class Demands:

@@ -11,8 +11,6 @@ from kvplace.replan.history.demands import Demands, with_rates
 from kvplace.simulate.run import simulate
 from kvplace.workers import Workers
 
-__all__ = ["Shown", "served_shares"]
-
 _TOGETHER = 8
 """Windows of one job."""
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, fields, replace
 from kvplace.errors import Fault, InputError
 from kvplace.units import GIB, format_percent, format_seconds
 
-__all__ = ["Decision", "History", "Policy", "Seen", "decide"]
-
 _ROUNDING = 1e-9
 
 

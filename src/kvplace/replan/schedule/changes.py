@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from kvplace.core.hardware import Fleet
 from kvplace.core.placement import Assigned, Placement, Replica, copies_by_model
 
-__all__ = ["Change", "changes", "renumbered"]
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Change:

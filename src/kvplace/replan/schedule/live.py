@@ -22,8 +22,6 @@ from kvplace.core.rules.place_rule import PlaceRule
 from kvplace.core.rules.rule import Rule
 from kvplace.errors import InputError
 
-__all__ = ["Footprints", "Live"]
-
 _RESIDENT = (Apart, Limit)
 _ROUNDING = 1e-9  # as in core: amounts of capacities are decimals in floats
 

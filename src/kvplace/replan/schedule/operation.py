@@ -9,8 +9,6 @@ from kvplace.core.placement import Replica
 from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.live import Live
 
-__all__ = ["Found", "Operation", "Unit", "attempt", "operation_of", "undo"]
-
 Unit = tuple[Change, ...]
 """Changes that are made at one time."""
 

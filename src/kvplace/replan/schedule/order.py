@@ -19,8 +19,6 @@ from kvplace.replan.schedule.turns import by_turns
 from kvplace.replan.schedule.ways import Ways
 from kvplace.solver.clock import Watch
 
-__all__ = ["find_order"]
-
 _TRIES = 50_000
 """Operations that a search for a direct order tries before it gives up."""
 _DEEP = 200

@@ -11,8 +11,6 @@ from kvplace.replan.schedule.live import Footprints
 from kvplace.replan.schedule.operation import Operation
 from kvplace.replan.schedule.steps import Pricing, Step, StepKind
 
-__all__ = ["plain_steps_of", "sleepers_of", "stops_at_last"]
-
 _SWITCH_SECONDS = 1.0
 
 

@@ -17,8 +17,6 @@ from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.live import Footprints
 from kvplace.replan.schedule.steps import Pricing, Restarts, Unit
 
-__all__ = ["restarts_of"]
-
 
 def restarts_of(
     problem: Problem,

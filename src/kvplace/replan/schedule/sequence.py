@@ -20,8 +20,6 @@ from kvplace.replan.schedule.restarts import restarts_of
 from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step, StepKind
 from kvplace.solver.clock import Watch
 
-__all__ = ["sequence"]
-
 
 def sequence(
     problem: Problem,

@@ -8,19 +8,6 @@ from enum import StrEnum
 
 from kvplace.core.placement import Replica
 
-__all__ = [
-    "POOLED",
-    "RUNTIMES",
-    "SLEEPERS",
-    "Pause",
-    "Pricing",
-    "Restarts",
-    "Schedule",
-    "Step",
-    "StepKind",
-    "Unit",
-]
-
 
 class StepKind(StrEnum):
     """What a step does.

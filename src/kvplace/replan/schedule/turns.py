@@ -9,8 +9,6 @@ from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.live import Live
 from kvplace.replan.schedule.operation import Operation, Unit, attempt, operation_of, undo
 
-__all__ = ["by_turns"]
-
 
 def by_turns(
     live: Live, units: Sequence[Unit], seconds: Callable[[Replica], float], *, pause: bool

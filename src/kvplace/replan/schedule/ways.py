@@ -12,8 +12,6 @@ from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.live import Live
 from kvplace.replan.schedule.operation import Operation, attempt
 
-__all__ = ["Ways"]
-
 _WAYS = 12_000
 """States that a search by way of other GPUs, or with stops, looks at before it gives up."""
 _ROOMY = 8

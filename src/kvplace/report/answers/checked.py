@@ -6,8 +6,6 @@ from typing import Protocol
 from kvplace.report.tables.scores import rows_csv, rows_json
 from kvplace.report.text import clean
 
-__all__ = ["checked_csv", "checked_json", "checked_table"]
-
 
 class Difference(Protocol):
     """Something that a plan states and that is not so."""

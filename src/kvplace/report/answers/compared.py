@@ -11,10 +11,6 @@ from kvplace.report.text import clean, shorten
 from kvplace.simulate.compare import Compared
 from kvplace.units import format_percent
 
-__all__ = [
-    "compared_csv", "compared_json", "compared_markdown", "compared_table", "draw_compared",
-]  # fmt: skip
-
 _NAME = 40
 
 

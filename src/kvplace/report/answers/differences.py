@@ -14,17 +14,6 @@ from kvplace.report.tables.scores import Cell, rows_csv, rows_json
 from kvplace.report.text import Paint, clean, fit, gpus_text, short_names
 from kvplace.units import format_bytes
 
-__all__ = [
-    "Differences",
-    "change_in_words",
-    "counts",
-    "diff",
-    "differences_csv",
-    "differences_json",
-    "differences_table",
-    "next_difference",
-]
-
 _MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
 _ORDER = ("move", "start", "stop")
 _NAME_WIDTH, _LEAST_NAME_WIDTH = 44, 12

@@ -25,8 +25,6 @@ from kvplace.report.tables.scores import Cell, rows_csv, rows_json
 from kvplace.report.text import Paint, clean, fit
 from kvplace.units import format_bytes
 
-__all__ = ["explained_csv", "explained_json", "explained_table"]
-
 SHOWN = 12
 """Members of a clash, and models of a GPU, that the table lists; the rest are counted."""
 

@@ -11,8 +11,6 @@ from kvplace.units import format_count, format_percent
 if TYPE_CHECKING:
     from kvplace.size.fewer import Fewer
 
-__all__ = ["fewer_lines"]
-
 _NAMED = 16
 _UNITS: dict[str, Callable[[float], str]] = {
     "gpus": lambda number: format_count(round(number), "GPU"),

@@ -10,8 +10,6 @@ from kvplace.report.tables.scores import Cell, rows_csv, rows_json, rows_table
 from kvplace.report.text import clean, shorten
 from kvplace.units import format_count, format_latency, format_percent
 
-__all__ = ["forecast_csv", "forecast_gain", "forecast_json", "forecast_table"]
-
 _COLUMNS = (
     "in time: requests that keep their objectives; requests: in the system at a time; slower: than "
     "alone on the GPUs; busy: part of the time in which a step runs; overflow: part in which "

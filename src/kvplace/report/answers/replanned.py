@@ -18,16 +18,6 @@ if TYPE_CHECKING:
     from kvplace.replan.outcome import FrontierPoint, Replan
     from kvplace.replan.schedule.steps import Step
 
-__all__ = [
-    "frontier_csv",
-    "frontier_json",
-    "frontier_table",
-    "moves_csv",
-    "replan_lines",
-    "steps_table",
-    "worth_lines",
-]
-
 _MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
 _NAME_WIDTH = 40
 _MOST_STEPS = 60

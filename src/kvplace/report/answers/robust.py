@@ -9,8 +9,6 @@ from kvplace.report.text import clean
 if TYPE_CHECKING:
     from kvplace.solver.robust import Robust
 
-__all__ = ["robust_lines"]
-
 _NAMED = 10
 
 

@@ -12,10 +12,6 @@ from kvplace.simulate.outcome import ModelOutcome, Outcome, Simulation
 from kvplace.simulate.served import Served, crossing
 from kvplace.units import format_percent, format_seconds
 
-__all__ = [
-    "draw_simulation", "served_sentence", "simulation_csv", "simulation_json", "simulation_table",
-]  # fmt: skip
-
 _SHOWN = 32
 _NAME = 44
 _LINES = 12

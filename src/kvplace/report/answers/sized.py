@@ -10,8 +10,6 @@ from kvplace.report.text import clean
 from kvplace.size.answer import Cell, Size, Sizing
 from kvplace.size.stock import Mix, Stock
 
-__all__ = ["sized_csv", "sized_json", "sized_table"]
-
 
 def sized_table(found: Sizing, look: Look | None = None) -> str:
     """Return a sentence per growth, and a table of fleets by growths."""

@@ -10,8 +10,6 @@ from kvplace.report.text import clean
 if TYPE_CHECKING:
     from kvplace.replan.survive import Survival
 
-__all__ = ["survived_lines"]
-
 _NAMED = 5
 
 

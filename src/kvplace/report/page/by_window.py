@@ -9,8 +9,6 @@ from kvplace.core.result import Result, evaluated
 from kvplace.report.heat import FULL, pressure_class
 from kvplace.report.text import clean
 
-__all__ = ["by_window"]
-
 GPUS_SHOWN, WINDOWS_SHOWN = 40, 24
 """GPUs under most pressure, and windows with most, that are shown."""
 _NAMED_CELLS = 12

@@ -9,8 +9,6 @@ from kvplace.core.result import Step
 from kvplace.report.heat import kvpr_text, pressure_class
 from kvplace.report.text import shorten_start
 
-__all__ = ["convergence_chart", "profile_chart"]
-
 _WIDTH, _HEIGHT = 720, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 14, 34
 _BARS, _NAMED = 64, 16

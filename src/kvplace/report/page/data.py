@@ -15,8 +15,6 @@ from kvplace.report.page.recommendation import recommendation, sources
 from kvplace.report.text import clean, copies_text, names_text, short_names, shorten
 from kvplace.units import GIB, format_count, format_percent
 
-__all__ = ["page_values"]
-
 SMALL_GAP = 0.01
 """Gap up to which a plan counts as good without a word of warning."""
 WHOLE_LIMIT = 1000

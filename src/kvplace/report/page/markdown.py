@@ -13,8 +13,6 @@ from kvplace.report.tables.models import model_rows
 from kvplace.report.text import clean, copies_text, gpus_text, shorten
 from kvplace.units import format_bytes, format_count
 
-__all__ = ["differences_markdown", "markdown_summary"]
-
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#!|~&@$])")
 _GPUS_SHOWN, _MODELS_SHOWN, _CHANGES_SHOWN = 10, 50, 50
 _IDLE_WIDTH = 200

@@ -20,8 +20,6 @@ from kvplace.units import format_bytes, format_count, format_seconds
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["page"]
-
 
 def page(
     result: Result,

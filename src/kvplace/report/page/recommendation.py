@@ -8,8 +8,6 @@ from kvplace.report.notes import ASSUMED, notes
 from kvplace.report.summary import format_kvpr, format_share
 from kvplace.report.text import clean, short_names
 
-__all__ = ["as_sentence", "recommendation", "sources"]
-
 CLEARLY = 0.05
 """Part of the load of a GPU from which a model is named as one that makes it."""
 

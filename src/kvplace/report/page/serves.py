@@ -9,8 +9,6 @@ from kvplace.report.summary import forecast_sentence
 from kvplace.report.text import clean
 from kvplace.units import format_latency, format_percent
 
-__all__ = ["serves"]
-
 MOST_GPUS = 2000
 """GPUs beyond which the forecast takes longer than the page."""
 SHOWN = 24

@@ -12,8 +12,6 @@ from kvplace.report.text import shorten
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["canvas", "legend_text"]
-
 _SUFFIXES = (".png", ".svg", ".pdf")
 _LONGEST = 48
 

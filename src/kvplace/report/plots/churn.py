@@ -8,8 +8,6 @@ from kvplace.report.plots.canvas import canvas
 if TYPE_CHECKING:
     from kvplace.replan.history.backtest import Track
 
-__all__ = ["draw_churn"]
-
 
 def draw_churn(tracks: "Sequence[Track]", target: float, path: str) -> None:
     """Draw what became of ways of re-planning into a file.

@@ -11,8 +11,6 @@ from kvplace.report.text import clean
 if TYPE_CHECKING:
     from kvplace.demand.series import DemandSeries
 
-__all__ = ["draw_demand"]
-
 _SHOWN = 8
 """Models drawn each by itself; the others are one band."""
 _REST = "#b8bec6"

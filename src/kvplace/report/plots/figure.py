@@ -10,8 +10,6 @@ from kvplace.report.plots.canvas import canvas
 from kvplace.report.text import clean, short_names, shorten
 from kvplace.units import GIB
 
-__all__ = ["draw_plan"]
-
 _COLOURS = ("#4f8f3c", "#c98a00", "#b3162b")  # calm, tight, full: as on the page
 _WEIGHTS = "#7f8c99"
 _ROWS = 24

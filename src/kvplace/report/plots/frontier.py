@@ -9,8 +9,6 @@ from kvplace.report.plots.canvas import canvas
 if TYPE_CHECKING:
     from kvplace.replan.outcome import Replan
 
-__all__ = ["draw_frontier"]
-
 
 def draw_frontier(found: "Replan", path: str) -> None:
     """Draw a frontier into a file.

@@ -7,8 +7,6 @@ from kvplace.demand.windows import DemandWindow, DemandWindows
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json, rows_table
 
-__all__ = ["windows_csv", "windows_json", "windows_table"]
-
 
 def windows_table(found: DemandWindows, look: Look) -> str:
     """Return requests per second of each model, a column per window, and what is overlooked."""

@@ -7,8 +7,6 @@ from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation
 from kvplace.core.hardware import Fleet, Node
 from kvplace.report.text import names_text, places_text
 
-__all__ = ["GPURow", "gpu_rows", "histogram", "idle_text"]
-
 
 class GPURow(NamedTuple):
     """GPUs of one type that hold shards of the same models under the same pressure.

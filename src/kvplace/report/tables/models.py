@@ -6,8 +6,6 @@ from typing import NamedTuple
 from kvplace.core.evaluation.evaluate import part_of
 from kvplace.core.result import Result
 
-__all__ = ["ModelRow", "model_rows"]
-
 
 class ModelRow(NamedTuple):
     """The decision for one model.

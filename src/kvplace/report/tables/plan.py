@@ -28,8 +28,6 @@ from kvplace.units import format_bytes, format_latency, format_percent
 if TYPE_CHECKING:
     from kvplace.forecast.outcome import Forecast
 
-__all__ = ["Look", "plan_table"]
-
 SHOWN_WHOLE = 32
 """Rows up to which a table is shown whole."""
 HOTTEST = 12

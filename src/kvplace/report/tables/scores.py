@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from kvplace.formats.text.cells import safe_cell
 from kvplace.report.text import Paint, fit
 
-__all__ = ["fenced", "rows_csv", "rows_json", "rows_markdown", "rows_table"]
-
 Cell = str | int | float | None
 
 

@@ -26,8 +26,6 @@ from kvplace.scaffold.deployments.documents import (
     whole,
 )
 
-__all__ = ["environment_of", "read_compose"]
-
 _DEEPEST = 20
 _LONGEST = 2**22
 

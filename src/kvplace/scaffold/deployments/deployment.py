@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from kvplace.scaffold.deployments.command_line.commands import EngineCommand
 from kvplace.scaffold.deployments.command_line.flags import NOTHING_SAID, Memory
 
-__all__ = ["Deployment", "Entry", "Instance", "Unread"]
-
 
 @dataclass(frozen=True, slots=True)
 class Instance:

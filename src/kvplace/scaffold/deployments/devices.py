@@ -6,8 +6,6 @@ from typing import Any
 
 from kvplace.scaffold.deployments.documents import at, listed, mapping, texts
 
-__all__ = ["Devices", "devices_of"]
-
 _INSIDE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 _OUTSIDE = "NVIDIA_VISIBLE_DEVICES"
 _NONE = ("", "none", "void", "-1")

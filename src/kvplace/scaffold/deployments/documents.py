@@ -10,8 +10,6 @@ import yaml
 
 from kvplace.errors import Fault, InputError
 
-__all__ = ["at", "documents", "listed", "mapping", "named_file", "texts", "whole"]
-
 _MOST_VALUES = 500_000
 _DEEPEST = 200
 

@@ -10,8 +10,6 @@ from kvplace.scaffold.deployments.compose import environment_of
 from kvplace.scaffold.deployments.deployment import Deployment, Instance, Unread
 from kvplace.scaffold.deployments.devices import devices_of
 
-__all__ = ["read_kvcached"]
-
 
 def read_kvcached(instances: Sequence[Any], source: str) -> Deployment:
     """Read the instances of a controller file.

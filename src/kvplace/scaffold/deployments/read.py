@@ -20,8 +20,6 @@ from kvplace.scaffold.deployments.scripts import (
 )
 from kvplace.scaffold.deployments.serve_files import read_llama_swap, read_prism
 
-__all__ = ["KINDS", "read_deployment"]
-
 KINDS = (
     "a compose file, Kubernetes objects (also KServe, RayService and AIBrix claims), values of "
     "vLLM's production-stack, a Ray Serve, llama-swap, kvcached or Prism config, or a script or "

@@ -8,8 +8,6 @@ from kvplace.scaffold.deployments.command_line.variables import fill
 from kvplace.scaffold.deployments.deployment import Deployment, Entry, Unread
 from kvplace.scaffold.deployments.started import started
 
-__all__ = ["is_unit", "read_script", "read_unit", "started_elsewhere"]
-
 _START = re.compile(
     r"\b(vllm serve|api_server|sglang\.launch_server|trtllm-serve|lmdeploy serve|llama-server|"
     r"text-generation-launcher|ollama serve|aphrodite run|(docker|podman|nerdctl) run)\b"

@@ -9,8 +9,6 @@ from kvplace.scaffold.deployments.deployment import Deployment, Entry, Instance,
 from kvplace.scaffold.deployments.documents import at, listed, mapping, whole
 from kvplace.scaffold.deployments.started import started
 
-__all__ = ["read_llama_swap", "read_prism"]
-
 
 def read_llama_swap(parsed: Mapping[str, Any]) -> Deployment:
     """Read a llama-swap config: the commands of its models, macros put in."""

@@ -13,8 +13,6 @@ from kvplace.scaffold.deployments.deployment import Entry, Instance, Unread
 from kvplace.scaffold.deployments.devices import devices_of
 from kvplace.scaffold.deployments.documents import mapping, texts
 
-__all__ = ["started"]
-
 
 def started(
     name: str,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats
     from kvplace.solver.assignment.carried import Carried
 
-__all__ = ["Assignment", "Change", "moved"]
-
 Change = tuple[int, Option | None, Copies]
 """A model, the option its copies then are (None for none placed), and their GPUs."""
 

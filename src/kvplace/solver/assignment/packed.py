@@ -13,8 +13,6 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["Items", "Packing", "pack_items", "pack_rows"]
-
 CHANGING = ("models", "item", "size", "keep", "load", "free", "kept", "loads")
 """What of a packing kernels change."""
 SLACK = 4

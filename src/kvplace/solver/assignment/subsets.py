@@ -14,8 +14,6 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change, moved
 
-__all__ = ["Exchange", "Subsets"]
-
 Exchange = tuple[list[int], int, list[int]]
 """Models given, the GPU that takes them, and models taken back from it."""
 

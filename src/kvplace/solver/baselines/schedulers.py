@@ -16,8 +16,6 @@ from kvplace.solver.instance.door import load_instance, unload_copies
 from kvplace.solver.instance.instance import Instance, Option
 from kvplace.solver.instance.pressure import fits
 
-__all__ = ["SCHEDULERS", "best_fit", "first_fit", "prism", "proportional"]
-
 FACTORS = 20
 """Columns of copies that are tried in proportion to demand, each 1.5 times the one before."""
 

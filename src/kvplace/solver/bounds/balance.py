@@ -19,8 +19,6 @@ from kvplace.solver.instance.instance import Instance
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats
 
-__all__ = ["rank_bounds", "told_ranks"]
-
 MOST_ROWS = 200_000
 """Options of all models, times pressures, above which it takes too long."""
 PARTS = (0.01, 0.05, 0.1, 0.25, 0.5)

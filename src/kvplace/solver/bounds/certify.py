@@ -18,14 +18,6 @@ from kvplace.core.certificates.claim import Leaf, ProofTree
 from kvplace.core.problem import Problem
 from kvplace.solver.clock import Watch
 
-__all__ = [
-    "certified_rule",
-    "checked",
-    "lowered",
-    "searched",
-    "treed",
-]
-
 SCALE = 10**12
 """Integer worth of all that is worth 1."""
 TREE_STEPS = 4_000_000

@@ -22,8 +22,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["LevelBound", "certified_classes", "packing_bound", "refuted"]
-
 COARSE = 512
 """Levels of the largest GPU on which targets of many models are decided first where no value is
 known."""

@@ -19,8 +19,6 @@ from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.level_program import LevelProgram, priced
 from kvplace.solver.column_generation.levels import LevelRooms, Need, need_of
 
-__all__ = ["CHEAP", "Groups", "LevelTargets", "Prices"]
-
 Groups = Callable[[float], Iterable[tuple[int, Floats]]]
 """Returns, at a target, the type of each GPU of an assignment, and the sizes on it."""
 

@@ -18,8 +18,6 @@ from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.set_pricing import CLEARLY
 
-__all__ = ["SAFE", "first_checked", "priced_options", "weightings"]
-
 SAFE = 1e-12
 """Relative amount by which worths are raised at least, above what prices are accurate to."""
 RAISED = 0.9

@@ -27,8 +27,6 @@ from kvplace.solver.bounds.best_weighting import best_weighting
 from kvplace.solver.bounds.certify import checked, lowered
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["BY_RULE", "PressureBound", "by_window", "whole_weights"]
-
 CUTS = 40
 """Weightings tried per target at most."""
 NEAR = 1e-11

@@ -11,8 +11,6 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.order import MANY
 
-__all__ = ["fluid_bound", "simple_bound", "single_model_bound"]
-
 
 def fluid_bound(instance: Instance) -> float:
     """Return ``sum l / (sum M - sum s)``: all GPUs as one; ``inf`` where the weights exceed it."""

@@ -10,8 +10,6 @@ import numpy as np
 
 from kvplace.solver.array_types import Ints
 
-__all__ = ["Table", "Tables", "fill"]
-
 
 @dataclass(frozen=True, slots=True)
 class Table:

@@ -7,8 +7,6 @@ import numpy as np
 from kvplace.solver.array_types import Ints
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need
 
-__all__ = ["class_rows", "falling", "first_fit"]
-
 
 def class_rows(classes: Ints, need: Need) -> Ints:
     """Return the row of each class: of the highest present of its kind that is no larger.

@@ -11,8 +11,6 @@ from kvplace.solver.column_generation.knapsack_kernel import (
     weigh_limits,
 )
 
-__all__ = ["CompiledKnapsack", "best_mix"]
-
 WEIGHED = 200
 """Prices of room looked at to mix the limits."""
 NODES = 1_000_000

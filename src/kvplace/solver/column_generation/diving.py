@@ -17,8 +17,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.level_program import LevelProgram
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
 
-__all__ = ["Configured", "round_off"]
-
 FEW = 0.25
 """Part of the GPUs that whole numbers fill below which fractions are rounded up too."""
 DIVES = 40

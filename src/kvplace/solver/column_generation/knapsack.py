@@ -12,8 +12,6 @@ import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 
-__all__ = ["Knapsack", "TooManyError"]
-
 CHILDREN = 200
 """Partial sets looked at per level, as a multiple of the sets asked for."""
 GRID = 2048

@@ -19,8 +19,6 @@ from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Sw
 from kvplace.solver.column_generation.loop import generate
 from kvplace.solver.column_generation.master import Duals, Entry, Master
 
-__all__ = ["Answer", "LevelProgram", "Program", "priced"]
-
 SCALE = 10**9
 """Integer prices: worth of the dearest level."""
 PICKED = 60

@@ -12,15 +12,6 @@ import numpy as np
 
 from kvplace.solver.array_types import Bools, Floats, Ints
 
-__all__ = [
-    "Column",
-    "LevelRooms",
-    "Need",
-    "Switch",
-    "need_of",
-    "several_of",
-]
-
 Column = tuple[int, tuple[int, ...]]
 """Room of a GPU in levels, and the classes on it in ascending order."""
 

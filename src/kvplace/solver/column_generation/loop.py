@@ -5,8 +5,6 @@ from typing import Protocol
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.master import Duals, Master
 
-__all__ = ["Pricing", "generate"]
-
 
 class Pricing(Protocol):
     """Finds the columns that a master lacks, and remembers what their prices prove."""

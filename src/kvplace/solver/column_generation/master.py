@@ -17,8 +17,6 @@ import numpy as np
 
 from kvplace.solver.array_types import Floats
 
-__all__ = ["Duals", "Entry", "Master", "add_columns", "add_rows", "limit_time", "quiet_highs"]
-
 _FREE = 16 * 2**20
 """Bytes that are to be free before HiGHS is asked: it ends the process where it gets no memory."""
 

@@ -8,8 +8,6 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.column_generation.knapsack import Knapsack, TooManyError
 
-__all__ = ["ACCURACY", "Column", "Pool", "Room", "slack"]
-
 Column = tuple[int, tuple[int, ...]]
 """Type of GPU, and the models on it in ascending order."""
 

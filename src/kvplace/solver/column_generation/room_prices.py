@@ -16,8 +16,6 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.column_generation.master import add_rows, quiet_highs
 from kvplace.solver.column_generation.pricing import Room
 
-__all__ = ["mixed_room", "prices_of_room", "room_weights"]
-
 EDGE = 1e-12
 """Part by which that limit is raised, so that rounding takes no set from a GPU."""
 OTHERS = 0.02

@@ -14,8 +14,6 @@ from kvplace.solver.bisection import best_below
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.pressure import fits
 
-__all__ = ["ORDERS", "bisect_target", "pack"]
-
 HALVINGS = 50
 
 Order = Callable[[Instance, Sequence[float]], Sequence[float]]

@@ -10,8 +10,6 @@ from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["RULED", "TRIED", "best_seat", "place_model", "seats", "seats_by"]
-
 TRIED = 24
 """Seats looked at for a copy before it is given up."""
 RULED = 400

@@ -20,8 +20,6 @@ from kvplace.solver.instance.instance import Copies, Instance, Option
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["dealt", "dealt_near"]
-
 ROOMY = 0.5
 """Part of the most room that is left from which GPUs are dealt a shard in a round."""
 PARTS = 16

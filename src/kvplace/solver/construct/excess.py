@@ -20,8 +20,6 @@ from kvplace.solver.construct.candidates import RULED, best_seat, seats_by
 from kvplace.solver.construct.rematch import WHOLE, Rematch, room_alone
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["STARTS", "VALID", "Sharing", "crowd", "lower_excess", "packed", "relieved", "stuck"]
-
 Sharing = Callable[[Assignment, float, Watch], object]
 """Exchanges shards of two sizes between many GPUs at a target."""
 

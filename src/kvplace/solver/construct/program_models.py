@@ -7,8 +7,6 @@ from kvplace.solver.column_generation.levels import Need, need_of, several_of
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["WHOLE", "ProgramModels"]
-
 WHOLE = 1e-9
 """Distance from a whole level that counts as none."""
 KEPT = 0.5

@@ -14,8 +14,6 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["WHOLE", "Rematch", "room_alone"]
-
 WHOLE = 64.0
 """Bytes of excess that count as none."""
 PATIENCE, MOST_PATIENCE, PATIENT_GPUS = 30, 300, 20_000

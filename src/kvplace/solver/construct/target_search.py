@@ -14,8 +14,6 @@ from kvplace.solver.construct.excess import STARTS, packed
 from kvplace.solver.instance.instance import Instance
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["construct", "lowered", "some_assignments"]
-
 LARGE = 200_000
 """Models times GPUs above which few rules are tried."""
 FIRST, LAST = 0.005, 1e6

@@ -16,15 +16,6 @@ from kvplace.solver.column_generation.set_pricing import CLEARLY
 from kvplace.solver.exact.integer_cover import covered
 from kvplace.solver.exact.option_cover import decide_cover
 
-__all__ = [
-    "Effort",
-    "Proof",
-    "climb",
-    "close_gap",
-    "nothing_below",
-    "pack_exactly",
-]
-
 DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
 WIDTH, CLIMBED, PART = 1e-5, 3e-3, 0.05

@@ -25,8 +25,6 @@ from kvplace.solver.exact.close_gap import STEP, Effort
 from kvplace.solver.exact.integer_cover import covered
 from kvplace.solver.exact.option_cover import decide_cover
 
-__all__ = ["DomainTree", "narrow_by_cases"]
-
 WHOLE = 1 - 1e-6
 """Part from which a model takes one option in one place."""
 PARTS = (0.5, 0.2, 0.8)

@@ -15,8 +15,6 @@ from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.pricing import Column
 from kvplace.solver.exact.seats import seated
 
-__all__ = ["covered", "integer_cover"]
-
 PART_OF_TIME = 0.5
 """Part of the time left that the integer program may take: it ends late, and its answer has to be
 checked after it."""

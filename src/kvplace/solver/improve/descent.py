@@ -13,8 +13,6 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.improve.neighbourhoods.neighbourhood import Neighbourhood
 
-__all__ = ["COPY_GAIN", "level", "settle"]
-
 TOLERANCE = 1e-9
 COPY_GAIN = 0.01
 """Least relative gain, below the maximum, for which a copy is started or a split widened."""

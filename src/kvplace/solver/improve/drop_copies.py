@@ -9,8 +9,6 @@ from kvplace.solver.improve.descent import COPY_GAIN
 from kvplace.solver.improve.neighbourhoods.neighbourhood import try_changes
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["drop_copies", "drop_to_targets"]
-
 
 def drop_copies(board: Assignment, watch: Watch) -> int:
     """Stop copies that bring nothing, once the rest is balanced; return how many.

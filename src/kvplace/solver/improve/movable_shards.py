@@ -23,8 +23,6 @@ from kvplace.solver.improve.parallel_pairs import CLOSE, GAIN, Improver
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.kernels import Crew
 
-__all__ = ["improve_mobile", "iterate_mobile", "share_out"]
-
 VAST = 1 << 50
 """Bytes of memory that never run out: of GPUs whose room is a share, as time is."""
 SHARED, PATIENT = 150.0, 40.0

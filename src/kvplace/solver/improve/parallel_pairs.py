@@ -24,8 +24,6 @@ from kvplace.solver.improve.pair_kernel import relieve
 from kvplace.solver.instance.pressure import pressures
 from kvplace.solver.kernels import Crew, compiled_in_time, is_compiled
 
-__all__ = ["CLOSE", "COMPILED", "COMPILED_SEVERAL", "Improver"]
-
 COMPILED: tuple[Callable[..., int], ...] = (relieve,)
 COMPILED_SEVERAL: tuple[Callable[..., float], ...] = (relieve, anneal, *ITERATED)
 """What is called under several pressures."""

@@ -9,8 +9,6 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.instance.numbers import Numbers
 from kvplace.solver.instance.pressure import pressures
 
-__all__ = ["Columns", "fluid_level", "largest", "padded", "total", "undominated"]
-
 EXACT_TOTAL = 2**62
 """Byte sums of 64-bit integers stay exact below this."""
 

@@ -24,14 +24,6 @@ from kvplace.solver.instance.rule_penalties import blueprints
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats, Ints
 
-__all__ = [
-    "load_copies",
-    "load_instance",
-    "load_placement",
-    "unload_assignment",
-    "unload_copies",
-]
-
 MOST_BYTES = 2**62
 """What is larger fits no GPU, whose memory is below this."""
 

@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 from kvplace.solver.instance.rule_penalties import Blueprint
 
-__all__ = ["Loads", "Numbers", "Uneven"]
-
 Loads = tuple[tuple[float, ...], ...]
 """Loads of a shard, by load type of the GPU and by pressure."""
 

@@ -15,8 +15,6 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.instance.columns import padded
 from kvplace.solver.instance.instance import Instance, Option
 
-__all__ = ["LOOSE", "Chooser", "scarcity"]
-
 SCARCE = 4.0
 """Power of the share of the fleet that a pressure takes, by which it counts among several."""
 

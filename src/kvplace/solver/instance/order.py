@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Bools, Ints
 
-__all__ = ["MANY", "canonical"]
-
 MANY = 20_000
 """Rows from which numpy, whose import takes 0.2 s, sorts sooner than the standard library."""
 

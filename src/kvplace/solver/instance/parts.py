@@ -5,8 +5,6 @@ import numpy as np
 from kvplace.solver.array_types import Floats
 from kvplace.solver.instance.instance import Instance
 
-__all__ = ["STRICT", "Parts"]
-
 STRICT = 1e-9
 """Part of a GPU left to rounding."""
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Floats, Ints
 
-__all__ = ["fits", "fullest", "pressure", "pressures"]
-
 
 def fits(free: Any, kept: Any) -> Any:
     """Whether free bytes leave the least KV and at least a byte; of a GPU or of arrays of them."""

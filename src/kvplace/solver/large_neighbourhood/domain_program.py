@@ -26,8 +26,6 @@ from kvplace.solver.large_neighbourhood.refill import Chosen, Refiller, worth_of
 from kvplace.solver.large_neighbourhood.refill_kernel import Worth
 from kvplace.solver.large_neighbourhood.seat_board import Board
 
-__all__ = ["DomainProgram"]
-
 Layouts = dict[Filling, tuple[int, ...]]
 """First GPU of each copy of fillings."""
 

@@ -18,8 +18,6 @@ from kvplace.solver.construct.excess import VALID
 from kvplace.solver.instance.instance import Option
 from kvplace.solver.instance.options import Chooser
 
-__all__ = ["Packer", "repaired"]
-
 DOMAINS = 48
 """Link domains looked at for one ejection."""
 STIRRED = 0.1

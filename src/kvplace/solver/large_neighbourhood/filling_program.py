@@ -21,8 +21,6 @@ from kvplace.solver.column_generation.master import (
     quiet_highs,
 )
 
-__all__ = ["Filling", "FillingProgram", "Wanted"]
-
 LEAST = 0.01
 """Room that what is left over counts at least, in GPUs: HiGHS's tolerances overlook less."""
 THRIFT = 0.04

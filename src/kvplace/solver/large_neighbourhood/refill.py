@@ -30,8 +30,6 @@ from kvplace.solver.large_neighbourhood.annealed_fillings import (
 from kvplace.solver.large_neighbourhood.refill_kernel import Worth
 from kvplace.solver.large_neighbourhood.seat_board import Board
 
-__all__ = ["SEVERAL", "Refiller", "worth_of"]
-
 Chosen = Callable[[float], Floats | None]
 """Returns (rows,) what part of its model should take each option at a target, as the configuration
 program says; None for the number of copies that takes least room."""

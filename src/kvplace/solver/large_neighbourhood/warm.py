@@ -44,8 +44,6 @@ from kvplace.solver.large_neighbourhood.domain_program import DomainProgram
 from kvplace.solver.large_neighbourhood.refill import Refiller
 from kvplace.units import GIB
 
-__all__ = ["EVENING", "EXCHANGING", "FILLING", "PAIRS", "PRICING", "TIGHT", "kernels_ready"]
-
 _NICE = 10
 _started: list[int] = []
 TIGHT = set_cover_kernel.COMPILED

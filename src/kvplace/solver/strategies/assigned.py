@@ -21,19 +21,6 @@ if TYPE_CHECKING:
     from kvplace.solver.column_generation.option_sets import OptionSets
     from kvplace.solver.exact.close_gap import Effort, Proof
 
-__all__ = [
-    "AssignedSearch",
-    "ask_program",
-    "decided",
-    "effort_of",
-    "kicked",
-    "placed",
-    "rank",
-    "ready",
-    "refute",
-]
-
-
 REFUTED = 0.15
 """Part of the time left in which it is asked whether all models fit, where one rule fails."""
 

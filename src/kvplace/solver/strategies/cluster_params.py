@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from kvplace.solver.strategies.knob import knob
 
-__all__ = ["ClusterParams"]
-
 
 @dataclass(frozen=True, slots=True)
 class ClusterParams:

@@ -25,19 +25,6 @@ from kvplace.solver.strategies.params import Params
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = [
-    "LOADING",
-    "NEEDED",
-    "STAGES",
-    "Beside",
-    "Search",
-    "Settings",
-    "Stage",
-    "Strategy",
-    "run_stages",
-    "run_strategy",
-]
-
 STAGES = (
     "balance",
     "configuration-bound",

@@ -15,8 +15,6 @@ from kvplace.scaffold.deployments.command_line.flags import (
 from kvplace.scaffold.deployments.command_line.shell import engine_words
 from kvplace.scaffold.deployments.command_line.variables import unset_in
 
-__all__ = ["EngineCommand", "NotUnderstoodError", "read_command", "split_words"]
-
 _TWO_WORDS = re.compile(r"-{1,2}[\w-]+ +\S")
 _ELSEWHERE = re.compile(r"[/~$]|\.\.?/|[a-z][a-z0-9+]*://|.*\{\{")
 """A path, a URL of a store or a template in the place of a model's name."""

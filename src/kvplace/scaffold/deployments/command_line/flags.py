@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["NOTHING_SAID", "Memory", "flag_value", "long_flag", "memory_of"]
-
 _LENGTH = ("--max-model-len", "--context-length", "--max-total-tokens", "--max-seq-len")
 _COUNT = re.compile(r"(\d{1,9})([kKmM]?)", re.ASCII)
 _THOUSANDS = {"": 1, "k": 1000, "K": 1024, "m": 1000**2, "M": 1024**2}

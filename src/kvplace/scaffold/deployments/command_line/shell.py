@@ -7,8 +7,6 @@ from typing import Any
 
 from kvplace.scaffold.deployments.command_line.variables import ABSENT, fill
 
-__all__ = ["container_of", "engine_words"]
-
 _SHELLS = re.compile(r"(?:.*/)?(?:ba|da|z|a)?sh")
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)=(.*)", re.ASCII | re.DOTALL)
 _ALL_ARGUMENTS = ("$@", "${@}", "$*")

@@ -11,8 +11,6 @@ from typing import Any
 from kvplace.errors import InputError
 from kvplace.scaffold.deployments.documents import named_file
 
-__all__ = ["ABSENT", "fill", "read_env", "unset_in"]
-
 ABSENT = ("\ue000", "\ue001")
 """Marks around the name of a variable without a value: compose puts nothing there and warns.
 What does not matter here may stay so; what matters is refused by `unset_in`."""

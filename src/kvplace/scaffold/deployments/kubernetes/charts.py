@@ -8,8 +8,6 @@ from kvplace.scaffold.deployments.deployment import Deployment, Entry, Unread
 from kvplace.scaffold.deployments.documents import at, listed, mapping, whole
 from kvplace.scaffold.deployments.kubernetes.pods import Asked, engine_entries, numbered
 
-__all__ = ["read_production_stack", "runtime_entries"]
-
 _FLAGS = {
     "tensorParallelSize": "tensor-parallel-size",
     "pipelineParallelSize": "pipeline-parallel-size",

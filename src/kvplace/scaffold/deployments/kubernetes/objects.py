@@ -24,8 +24,6 @@ from kvplace.scaffold.deployments.kubernetes.pods import (
 )
 from kvplace.scaffold.deployments.kubernetes.ray_serve import read_ray_serve
 
-__all__ = ["is_kubernetes", "read_kubernetes"]
-
 _PLACEMENT = "kvplace/placement"
 _POOL = "pool.aibrix.ai/name"
 _Place = tuple[str, str, tuple[int, ...]]  # model, host, GPUs

@@ -13,20 +13,6 @@ from kvplace.scaffold.deployments.command_line.commands import (
 from kvplace.scaffold.deployments.deployment import Entry, Instance, Unread
 from kvplace.scaffold.deployments.documents import at, listed, mapping, texts, whole
 
-__all__ = [
-    "Asked",
-    "Pods",
-    "all_gpus",
-    "arguments",
-    "asked",
-    "container_entries",
-    "engine_entries",
-    "model_of",
-    "others",
-    "pod_entries",
-    "pods_of",
-]
-
 _GPU = re.compile(
     r"gpu|(nvidia|amd)\.com/(gpu|vgpu|mig-.*|gpu\..*|[A-Z].*)|gpu\.intel\.com/.*|.+/v?gpu(-.*)?"
 )

@@ -9,8 +9,6 @@ from kvplace.scaffold.deployments.deployment import Deployment, Entry, Unread
 from kvplace.scaffold.deployments.documents import at, documents, listed, mapping, named_file, whole
 from kvplace.scaffold.deployments.kubernetes.pods import Asked, engine_entries, numbered
 
-__all__ = ["is_ray_serve", "read_ray_serve"]
-
 _MOST_GPUS = 4096
 _LONGEST = 2**20
 _MODEL_WORDS = ("llm", "vllm", "sglang", "model")

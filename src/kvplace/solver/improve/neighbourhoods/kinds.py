@@ -7,8 +7,6 @@ from kvplace.solver.improve.neighbourhoods.replacement import AnotherCopy, Anoth
 from kvplace.solver.improve.neighbourhoods.shard_exchange import ShardExchange
 from kvplace.solver.improve.neighbourhoods.subset_exchange import SubsetExchange
 
-__all__ = ["nearby", "wide"]
-
 MOST = 6
 """Shards of a GPU that are exchanged in pairs; of those beyond, none are."""
 WIDE = 500

@@ -4,8 +4,6 @@ from abc import ABC, abstractmethod
 
 from kvplace.solver.assignment.assignment import Assignment, Change
 
-__all__ = ["TRIED", "Neighbourhood", "stays", "try_changes", "uneven"]
-
 TRIED = 48
 """Steps tried in the order of what they promise."""
 

@@ -10,8 +10,6 @@ from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.improve.neighbourhoods.neighbourhood import Neighbourhood
 from kvplace.solver.instance.instance import Copies, Option
 
-__all__ = ["AnotherCopy", "AnotherSplit", "Reseat"]
-
 Ways = Iterator[tuple[Option, Copies | None]]
 
 

@@ -15,8 +15,6 @@ from kvplace.solver.improve.neighbourhoods.neighbourhood import (
     uneven,
 )
 
-__all__ = ["ShardExchange", "exchange_values", "exchanges"]
-
 PARTNERS = 192
 """GPUs, the coldest first, with which one is exchanged."""
 

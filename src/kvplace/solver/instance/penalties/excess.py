@@ -8,8 +8,6 @@ from fractions import Fraction
 from kvplace.core.evaluation.constraints import ROUNDING
 from kvplace.solver.instance.penalties.tracker import Copies, Tracker
 
-__all__ = ["ExcessTracker", "capacity_tracker"]
-
 AMOUNT_BITS = 26
 """Bits of the amount by which a capacity of 1 or more is exceeded; a smaller one counts as 1."""
 

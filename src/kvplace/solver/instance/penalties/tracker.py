@@ -10,8 +10,6 @@ from kvplace.core.problem import Problem
 if TYPE_CHECKING:
     from kvplace.solver.array_types import Bools
 
-__all__ = ["Copies", "DomainTracker", "Ground", "MakeTracker", "Tracker"]
-
 Copies = tuple[tuple[int, ...], ...]
 """GPUs of each copy of a model."""
 

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from kvplace.solver.large_neighbourhood.domain_program import DomainProgram
     from kvplace.solver.strategies.cluster.tail import Tail
 
-__all__ = ["ClusterState"]
-
 CERTIFIED = 0.5
 """Part of the time left that the check of a bound on size classes may take, once it is found."""
 

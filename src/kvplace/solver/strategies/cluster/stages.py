@@ -27,23 +27,6 @@ if TYPE_CHECKING:
     from kvplace.solver.column_generation.set_pricing import Tree
     from kvplace.solver.large_neighbourhood.refill import Refiller
 
-__all__ = [
-    "ask_classes",
-    "ask_sets",
-    "balance",
-    "cover",
-    "decide",
-    "divide",
-    "eject",
-    "enumerate_all",
-    "fill_by_program",
-    "iterate",
-    "lower",
-    "refill",
-    "tighten",
-    "tighten_beside",
-]
-
 BOUND_BEFORE, COVER_BEFORE = 0.1, 0.17
 """Parts of the time left that size classes may take before link domains are filled, once more, and
 that covers by known sets may take before cases, again where that lowers the value."""

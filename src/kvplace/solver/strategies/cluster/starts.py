@@ -25,18 +25,6 @@ from kvplace.solver.strategies.cluster.supports import (
     small,
 )
 
-__all__ = [
-    "configure",
-    "descend",
-    "exchange",
-    "exchange_many",
-    "make_room",
-    "mend",
-    "repair",
-    "start",
-    "start_as_reference",
-]
-
 FILLED_ABOVE = 1e6
 """Factor of the bound at which link domains are filled for a start: memory alone counts there."""
 PACKED_PART = 0.5

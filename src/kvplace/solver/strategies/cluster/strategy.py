@@ -11,8 +11,6 @@ from kvplace.solver.strategies.cluster import stages, starts, supports
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import Beside, Stage, Strategy, run_stages
 
-__all__ = ["REFERENCE", "STRATEGY", "ClusterSearch"]
-
 BEGINNING: tuple[Stage[ClusterState], ...] = (
     Stage("configurations", starts.configure, supports.configurable),
     Stage("start", starts.start, closed=True),

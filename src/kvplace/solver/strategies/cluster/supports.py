@@ -6,29 +6,6 @@ from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.strategies.assigned import ready
 from kvplace.solver.strategies.cluster.search import ClusterState
 
-__all__ = [
-    "asking",
-    "choosable",
-    "configurable",
-    "coverable",
-    "dividable",
-    "domains_pay",
-    "ejectable",
-    "few",
-    "fillable",
-    "keeps",
-    "long",
-    "passes",
-    "priced_by_kernels",
-    "quick",
-    "rankable",
-    "refillable",
-    "refutable",
-    "small",
-    "tightened",
-    "tightened_beside",
-]
-
 
 def rankable(search: ClusterState) -> bool:
     """Whether the maximum of a tiny cluster is proved, and no copy is there to be chosen.

@@ -18,8 +18,6 @@ from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.strategies.cluster_params import ClusterParams
 
-__all__ = ["Tail", "tail_of"]
-
 
 class Tail:
     """The configuration program with options of the models of a tail, on all GPUs.

@@ -11,18 +11,6 @@ from kvplace.solver.strategies.assigned import ready
 from kvplace.solver.strategies.large.search import LargeState
 from kvplace.solver.strategies.large.supports import kicked
 
-__all__ = [
-    "kick",
-    "pack",
-    "pair",
-    "price_classes",
-    "price_sets",
-    "relieve",
-    "relieve_again",
-    "rest",
-    "start",
-]
-
 FIRST = 0.125
 """Part of the gap at which the target asked first is: if it is not refuted, sums say as much."""
 LEAST_KICKS, LOOKED = 8, 25_600

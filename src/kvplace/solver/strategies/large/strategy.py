@@ -16,8 +16,6 @@ from kvplace.solver.strategies.large import stages, supports
 from kvplace.solver.strategies.large.search import LargeState
 from kvplace.solver.strategies.stages import Stage, Strategy, run_strategy
 
-__all__ = ["STRATEGY", "LargeSearch"]
-
 STRATEGY: Strategy[LargeState] = Strategy(
     once=(
         Stage("start", stages.start, closed=True),

@@ -5,8 +5,6 @@ import math
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.strategies.large.search import LargeState
 
-__all__ = ["alternating", "kicked", "placed", "proved", "uneven", "wasteful"]
-
 
 def kicked(search: LargeState) -> bool:
     """Whether time is left for kicks, of which each looks at all GPUs."""

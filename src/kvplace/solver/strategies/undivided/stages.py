@@ -16,11 +16,6 @@ from kvplace.solver.strategies.stages import LOADING
 from kvplace.solver.strategies.undivided.search import UndividedState
 from kvplace.solver.strategies.undivided.supports import small
 
-__all__ = [
-    "balance", "cover", "decide", "enumerate_all", "iterate", "kick", "pack", "start",
-    "start_as_reference",
-]  # fmt: skip
-
 MANY_PLACED = 16_000
 """Models that are placed at last, in as many orders as that makes: where memory is full to the last
 1 %, one of hundreds fits."""

@@ -10,8 +10,6 @@ from kvplace.solver.strategies.stages import Stage, Strategy
 from kvplace.solver.strategies.undivided import stages, supports
 from kvplace.solver.strategies.undivided.search import UndividedState
 
-__all__ = ["REFERENCE", "STRATEGY", "UndividedSearch"]
-
 STRATEGY: Strategy[UndividedState] = Strategy(
     once=(
         Stage("start", stages.start, closed=True),

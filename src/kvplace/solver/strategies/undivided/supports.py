@@ -5,15 +5,6 @@ import math
 from kvplace.core.result import OPTIMAL_GAP, relative_gap
 from kvplace.solver.strategies.undivided.search import UndividedState
 
-__all__ = [
-    "covered",
-    "optimal",
-    "quick",
-    "rounds",
-    "small",
-    "tiny",
-]
-
 
 def small(search: UndividedState) -> bool:
     """Whether models are few enough for the configuration program."""
