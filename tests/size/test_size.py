@@ -131,6 +131,25 @@ def test_what_fits_no_gpu_on_offer_is_named(made, said):
         assert size.reasons == ("'typed' needs a GPU of type 80GiB, which no node on offer has",)
 
 
+def test_a_type_on_offer_is_that_of_the_fleet_by_whatever_name():
+    gpu = GPU("h/0", "L40S", 44 * 2**30)
+    confined = problem([model("typed", 1, gpu_types=("L40S",))], Fleet((Node("h", (gpu,)),)))
+    for spec in ("2xL40S", "NVIDIA-L40S", "L40S-48GB"):
+        (size,) = sized(confined, 1.0, spec).sizes
+        assert (size.mix, size.result.problem.gpu_types) == ((1,), ("L40S",))
+    (size,) = sized(confined, 1.0, "L4").sizes
+    assert size.mix is None
+
+
+def test_a_split_model_above_the_target_is_alone_on_its_gpus():
+    pair = Fleet((Node("h", (GPU("h/0", "t", 80 * 2**30), GPU("h/1", "t", 80 * 2**30))),))
+    hot = model("hot", 80, 10.0, tensor_parallel=(2,))
+    (size,) = sized(problem([hot], pair), 0.1).sizes
+    assert size.reasons[0].startswith(
+        "'hot' alone on its GPUs with tensor parallel 2 of type t is at 0.125, above 0.1"
+    )
+
+
 def test_what_needs_more_gpus_of_a_node_on_offer_says_how_many():
     (size,) = sized(problem([model("big", 90)], fleet(80)), 1.0, "4x40GiB").sizes
     assert size.reasons[0].endswith(

@@ -296,7 +296,9 @@ def _why(stock: Stock, index: int, target: float) -> str:
     if pressed:
         kvpr, degree, type_ = min(pressed)
         split = f" with tensor parallel {degree}" if degree > 1 else ""
-        alone = "alone on a GPU" if copies == 1 else f"in {copies} copies, each alone on its GPUs"
+        alone = "alone on a GPU" if degree == 1 else "alone on its GPUs"
+        if copies > 1:
+            alone = f"in {copies} copies, each alone on its GPUs"
         wanted = math.ceil(kvpr / target * copies * (1 - ROUNDING))
         return (
             f"{model.name!r} {alone}{split} of type {type_} is at {kvpr:.4g}, above {target:.4g}; "

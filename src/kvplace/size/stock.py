@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kvplace.core.hardware import Fleet, Node
+from kvplace.core.hardware import GPU, Fleet, Node
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.model import Model
 from kvplace.core.problem import Problem
 from kvplace.core.rules.rule import Rule
 from kvplace.errors import Fault, InputError
-from kvplace.facts.catalogue.gpus import price_of
+from kvplace.facts.catalogue.gpus import find_gpu_type, price_of
 
 Mix = tuple[int, ...]
 """How many nodes of each kind."""
@@ -128,7 +128,7 @@ def stock_of(
     InputError
         A type has no price, or a model takes of a resource that no node has.
     """
-    offered = [node for node in nodes or problem.fleet.nodes if node.gpus]
+    offered = [node for node in _named_alike(problem, nodes) or problem.fleet.nodes if node.gpus]
     shapes = dict.fromkeys(node.shape for node in offered)
     kinds = tuple(tuple(node for node in offered if node.shape == shape) for shape in shapes)
     types = {gpu.type for kind in kinds for gpu in kind[0].gpus}
@@ -164,6 +164,20 @@ def stock_of(
     )
     per_node = tuple(sum(costs[gpu.type] or 0.0 for gpu in kind[0].gpus) for kind in kinds)
     return Stock(problem, kinds, per_node, prices is not None, left_out)
+
+
+def _named_alike(problem: Problem, nodes: Sequence[Node]) -> Sequence[Node]:
+    """Return nodes on offer whose GPUs have the names by which the fleet knows their types.
+
+    ``L40S`` and ``L40S-48GB`` are one type, which models may be confined to by either name.
+    """
+    fleet = {kind.name: name for name in problem.gpu_types if (kind := find_gpu_type(name))}
+
+    def named(gpu: GPU) -> GPU:
+        kind = None if gpu.type in problem.gpu_types else find_gpu_type(gpu.type)
+        return replace(gpu, type=fleet.get(kind.name, gpu.type)) if kind else gpu
+
+    return [replace(node, gpus=tuple(map(named, node.gpus))) for node in nodes]
 
 
 def _several(number: int, node: Node) -> str:

@@ -12,6 +12,7 @@ import pytest
 from kvplace.checking.check import check
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.model_table import ModelTable
+from kvplace.core.models.window import Window
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError, MissingExtraError
@@ -327,6 +328,11 @@ def test_every_lie_is_found(solved, monkeypatch, scale):
     with pytest.raises(InputError, match="status: must be one of"):
         paths(status="great")
     assert "objective.bound" in paths(certificate=None)
+    for key in ("gpus", "models", "nodes", "placements", "rules"):
+        with pytest.raises(InputError, match=f"{key}: is stated by the rows, or by the fleet"):
+            paths(**{key: [{"name": "a"}]})
+    assert "problem_digest" not in paths(windows=[{"name": "day", "weight": 2}])
+    assert read_plan(path).head.windows == (Window("day", 2.0),)
     for column, value in (("weights_bytes", 1), ("load", 1.0)):
         at = table.column_names.index(column)
         values = table[column].to_pylist()

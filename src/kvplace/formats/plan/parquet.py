@@ -16,6 +16,7 @@ from kvplace.core.certificates.claim import Certificate
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
+from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, weights_by_window, worths_of
 from kvplace.formats.plan.of_result import rule_of, tree_of
 from kvplace.formats.plan.rows import HEADER, table_of_columns
@@ -25,8 +26,8 @@ from kvplace.formats.plan.table import PlanTable, table_of
 from kvplace.formats.tables.arrow import ArrowColumns, read_columns, write_parquet
 from kvplace.formats.validation.fields import NumberOrInfinity
 from kvplace.formats.validation.json_text import stated
-from kvplace.formats.validation.models import validate
-from kvplace.formats.validation.parts import Part
+from kvplace.formats.validation.models import built_list, validate
+from kvplace.formats.validation.parts import Part, shell
 
 KEY = "kvplace.plan"
 """Where in the file's metadata the rest of the plan is."""
@@ -129,16 +130,17 @@ def _read_head(text: bytes | None, report: Report) -> Plan | None:
         raise InputError(f"its metadata {KEY!r} is not JSON: {error}", report.source) from None
     if not isinstance(data, dict):
         report.stop((), f"its metadata {KEY!r} must be a mapping, not {kind_of(data)}")
-    part = validate(HeadPart, data, (), report)
+    part = validate(shell(HeadPart, ("windows",)), data, (), report)
     given = data.get("certificate")
     evidence: PlanRule | _PricesPart | None = None
     if isinstance(given, dict) and "rule" in given:
         evidence = validate(PlanRule, given, ("certificate",), report)
     elif given is not None:
         evidence = validate(_PricesPart, given, ("certificate",), report)
+    windows = built_list(WindowPart, data, "windows", report)
     report.refuse()
     assert part is not None
-    plan = plan_of_part(part)
+    plan = plan_of_part(part, windows=tuple(windows))
     if isinstance(evidence, _PricesPart):
         certificate = evidence.certificate(plan.bound_method)
         if isinstance(certificate, str):

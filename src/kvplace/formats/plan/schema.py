@@ -157,12 +157,22 @@ class PlanPart(Part):
     """Each failure that room was to be left for, by itself."""
 
 
+def _elsewhere(stated: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse what a table states by its rows, or leaves to its fleet file."""
+    return refuse_value("is stated by the rows, or by the fleet file") if stated else stated
+
+
 class HeadPart(PlanPart):
     """What a Parquet file states beside its rows; its certificate has a form of its own."""
 
     proof: str = ""
-    gpus: tuple[PlanGPU, ...] = ()
-    placement: tuple[ReplicaPart, ...] = Field(default=(), alias="placements")
+    gpus: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = ()
+    placement: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = Field(
+        (), alias="placements"
+    )
+    nodes: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = ()
+    models: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = ()
+    rules: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = ()
     prices: Annotated[Any, ALWAYS] = Field(default=None, alias="certificate")
 
 
