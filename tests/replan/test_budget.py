@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from importlib import import_module
 from itertools import combinations
@@ -18,6 +19,7 @@ from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.replan.budget import search as budgets
 from kvplace.replan.budget.fleet_state import FleetState
+from kvplace.replan.budget.floor import floor_of
 from kvplace.replan.budget.make_room import relieved_with_room
 from kvplace.replan.budget.neighbours import places_for
 from kvplace.replan.budget.points import Point, Points
@@ -28,6 +30,8 @@ from kvplace.replan.outcome import Budget
 from kvplace.replan.replan import _frontier
 from kvplace.replan.schedule.steps import Schedule
 from kvplace.solver.clock import Watch
+from oracle_splits import solve_by_force
+from splits import random_split_problem
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -68,6 +72,16 @@ def test_loads_of_nothing_have_a_bound_of_nothing():
     problem = Problem(idle, fleet, Objective.REQUESTS)
     search = Search(problem, Placement.single({m.name: fleet.gpus[0].id for m in idle}))
     assert [search.bounds.at(budget) for budget in range(3)] == [0.0, 0.0, 0.0]
+
+
+def test_no_placement_is_below_the_bound_of_one_model_alone_under_pressure():
+    ratios = []
+    for seed in range(60):
+        made = random_split_problem(Random(seed), 4, (Objective.PRESSURE,))
+        best, floor = solve_by_force(made).value, floor_of(made)
+        assert floor <= best * (1 + 1e-9)
+        ratios += [floor / best] if 0 < best < math.inf else []
+    assert sum(ratios) > 0.6 * len(ratios)  # 0.3 by what all models need together
 
 
 def test_a_copy_on_a_gpu_of_a_type_it_may_not_run_on_has_to_move():

@@ -86,6 +86,8 @@ def test_words_on_where_and_when():
     assert over_windows(found.problem, worst) == (
         "KV 38 % and time 75 % in night; KV 25 % and time 50 % in day"
     )
+    alike = replace(worst, occupancies=(0.5, 0.5), time_shares=(0.2, 0.2))
+    assert over_windows(found.problem, alike) == ""
 
 
 def test_a_difference_tells_both_pressures():

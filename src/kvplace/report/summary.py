@@ -110,10 +110,10 @@ def where_and_when(problem: Problem, evaluation: Evaluation) -> str:
 
 
 def over_windows(problem: Problem, gpu: GPUEvaluation) -> str:
-    """Return how full a GPU is in the windows in which it is fullest and calmest."""
-    if not gpu.timed or len(problem.windows) < 2:
+    """Return how full a GPU is in its fullest and its calmest window; empty where all are alike."""
+    pressures = list(map(max, gpu.occupancies, gpu.time_shares)) if gpu.timed else []
+    if len(set(pressures)) < 2:
         return ""
-    pressures = list(map(max, gpu.occupancies, gpu.time_shares))
     ranked = sorted(range(len(pressures)), key=lambda at: -pressures[at])
 
     def told(at: int) -> str:

@@ -30,7 +30,7 @@ def floor_of(problem: Problem) -> float:
         pressing = np.array(problem.loads, dtype=float)
         return _larger(sizes, pressing, pressing, sizes, memory, largest, unit)
     if problem.goal is Objective.PRESSURE:
-        return _timed(problem, memory)
+        return _timed(problem, memory, largest)
     table = problem.option_table
     starts = np.frombuffer(table.starts, dtype=np.int64)
     if (np.diff(starts) == 0).any():
@@ -79,26 +79,34 @@ def _larger(
     return max(fluid, float(least.max())) * _SLACK
 
 
-def _timed(problem: Problem, memory: float) -> float:
-    """Return the bound of everything together, for KV and for time, in each window."""
+def _timed(problem: Problem, memory: float, largest: float) -> float:
+    """Return the larger of the two bounds, for KV and for time, in each window."""
     options, table = problem.option_table, problem.pressures.table
     starts = np.frombuffer(options.starts, dtype=np.int64)
     if (np.diff(starts) == 0).any():
         return float("inf")
     first, windows = starts[:-1], table.windows
     shards = np.array(options.degrees) * np.array(options.copies)
-    weights = np.minimum.reduceat(np.array(options.weights_bytes, dtype=float) * shards, first)
-    left = memory - float(weights.sum())
+    weights = np.array(options.weights_bytes, dtype=float)
+    left = memory - float(np.minimum.reduceat(weights * shards, first).sum())
     if left <= 0:
         return float("inf")
     loads = np.array(table.loads).reshape(len(shards), windows)
     shares = np.array(table.shares).reshape(len(shards), len(table.gpu_types), windows).min(axis=1)
-    uneven = any(_uneven(problem, model) for model in range(len(first)))
+    uneven = np.array([_uneven(problem, model) for model in range(len(first))])
+    # Of copies that may carry uneven parts no more than the weights is claimed.
+    even = ~np.repeat(uneven, np.diff(starts))
+    room = np.maximum(largest - weights, 0.0)
     best = 0.0
     for window in range(windows):
         kv = np.minimum.reduceat(loads[:, window] * shards, first).sum() / left
         time = np.minimum.reduceat(shares[:, window] * shards, first).sum()
-        best = max(best, float(kv), 0.0 if uneven else float(time) / len(problem.fleet.gpus))
+        alone = np.full(len(shards), np.inf)
+        np.divide(loads[:, window], room, out=alone, where=room > 0)
+        alone = np.where(even, np.maximum(alone, shares[:, window]), 0.0)
+        alone = np.minimum.reduceat(alone, first)
+        best = max(best, float(kv), float(alone.max()))
+        best = best if uneven.any() else max(best, float(time) / len(problem.fleet.gpus))
     return best * _SLACK
 
 

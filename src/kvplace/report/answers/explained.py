@@ -74,7 +74,7 @@ def _bottleneck(found: Explanation, at: Bottleneck, paint: Paint) -> list[str]:
         )
     ]
     shards = sorted(gpu.shards, key=lambda shard: -part_of(shard, gpu))
-    kind = {"kv": "KV in use", "time": "time"}[gpu.binding[0]] if gpu.timed else "load"
+    kind = {"kv": "KV in use", "time": "time used"}[gpu.binding[0]] if gpu.timed else "load"
     width = max((len(clean(shard.model)) for shard in shards[:SHOWN]), default=0)
     for shard in shards[:SHOWN]:
         share = part_of(shard, gpu)

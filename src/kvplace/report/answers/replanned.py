@@ -145,18 +145,18 @@ def steps_table(steps: "Sequence[Step]", *, every: bool = False) -> str:
     if not steps:
         return ""
     shown = steps if every else steps[:_MOST_STEPS]
+    told = [clean(_what(step)) for step in shown]
+    width = max(map(len, told))
     rows = [
         {
             "step": f"{step.number}",
             "after": " ".join(map(str, step.after)) or "-",
             "begins": format_seconds(step.begins_seconds),
             "takes": format_seconds(step.seconds),
-            "what": _what(step),
+            f"{'what':<{width}}": f"{what:<{width}}",  # to the left, as a text is read
         }
-        for step in shown
+        for step, what in zip(shown, told, strict=True)
     ]
-    for row in rows:
-        row["what"] = clean(row["what"])
     text = rows_table(rows)
     if len(steps) > len(shown):
         text += f"\nand {len(steps) - len(shown)} more steps; the proposal holds them all"
