@@ -41,7 +41,8 @@ from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Stop
 from kvplace.errors import InputError, KvplaceError
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.solver.solve import solve
 from oracle import solve_exactly

@@ -22,7 +22,8 @@ from kvplace.facts.memory.start_log import read_start_log
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.prices import read_prices
 from kvplace.formats.observation import read_observation
-from kvplace.formats.plan.io import plan_of, read_plan, write_plan
+from kvplace.formats.plan.io import read_plan, write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.proposal import read_proposal
 from kvplace.formats.read import read
 from kvplace.observe.answers import Asker

@@ -31,7 +31,8 @@ from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.together import Together
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.solver.solve import solve
 from kvplace.units import GIB

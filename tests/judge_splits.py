@@ -13,7 +13,8 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import OPTIMAL_GAP, Result, Status
 from kvplace.explain.clash import Clash
 from kvplace.explain.demanded import demanded_of, keeping
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import parse_plan
 from oracle_splits import Answer, worth
 

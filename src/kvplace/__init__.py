@@ -63,7 +63,8 @@ if TYPE_CHECKING:
         read_observation,
         write_observation,
     )
-    from kvplace.formats.plan.io import plan_of, read_plan, write_plan
+    from kvplace.formats.plan.io import read_plan, write_plan
+    from kvplace.formats.plan.of_result import plan_of
     from kvplace.formats.read import read
     from kvplace.observe.observe import observe
     from kvplace.replan.history.backtest import backtest

@@ -21,7 +21,8 @@ from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
 from kvplace.explain.repeat import repeat
 from kvplace.export.layout import lay_out
-from kvplace.formats.plan.io import plan_csv, plan_of, write_plan
+from kvplace.formats.plan.io import plan_csv, write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.rows import parse_plan_table
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.formats.read import parse_fleet

@@ -12,7 +12,8 @@ from kvplace.core.certificates.balance import RankBound, check_rank_bound
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.report.summary import summary
 from kvplace.solver.bounds import balance

@@ -16,7 +16,7 @@ from kvplace.core.placement import Placement, Replica
 from kvplace.core.rules.apart import Apart
 from kvplace.core.rules.limit import Limit
 from kvplace.core.rules.places import Places
-from kvplace.formats.plan.io import plan_of
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.solver.solve import solve
 
 

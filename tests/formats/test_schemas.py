@@ -11,7 +11,8 @@ import yaml
 
 from kvplace.formats.fleet.schema import FleetPart, ModelPart, NodePart
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import PlanGPU
 from kvplace.formats.read import parse_fleet

@@ -15,7 +15,7 @@ from kvplace.core.placement import Placement
 from kvplace.errors import InputError
 from kvplace.facts.catalogue.gpus import gpu_types
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.io import plan_of
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.read import parse_fleet
 from kvplace.report.answers.fewer import fewer_lines
 from kvplace.size.fewer import Saving, costs_of, solve_fewer

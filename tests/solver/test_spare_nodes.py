@@ -16,7 +16,8 @@ from kvplace.core.result import Status
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.spread import Spread
-from kvplace.formats.plan.io import plan_csv, plan_of
+from kvplace.formats.plan.io import plan_csv
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.solver import spare_nodes
 from kvplace.solver.solve import refine, solve
 from kvplace.solver.spare_nodes import without_spare_nodes

@@ -47,7 +47,7 @@ class Observation(Part):
 
 def write_observation(observation: Observation) -> str:
     """Return the JSON of an observation."""
-    return json_text(Observation, observation) + "\n"
+    return json_text(Observation, observation)
 
 
 def read_observation(path: str | os.PathLike[str]) -> Observation:
@@ -58,8 +58,7 @@ def read_observation(path: str | os.PathLike[str]) -> Observation:
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
-    what = "an observation is a mapping of keys"
-    return read_part(Observation, path, what, "observation")
+    return read_part(Observation, path, "observation")
 
 
 def observed_placement(observation: Observation) -> Placement:

@@ -131,7 +131,7 @@ class Proposal(Part):
 
 def write_proposal(proposal: Proposal) -> str:
     """Return the JSON of a proposal; infinities are null."""
-    return json_text(Proposal, proposal) + "\n"
+    return json_text(Proposal, proposal)
 
 
 def read_proposal(path: str | os.PathLike[str]) -> Proposal:
@@ -142,7 +142,7 @@ def read_proposal(path: str | os.PathLike[str]) -> Proposal:
     InputError
         With everything that is wrong with the file, each fault with its path and line.
     """
-    found = read_part(Proposal, path, "a proposal is a mapping of keys", "proposal")
+    found = read_part(Proposal, path, "proposal")
     report = Report(os.fspath(path))
     _refuse_infinite(found.plan, ("plan",), report)
     report.refuse()
@@ -173,7 +173,7 @@ def target_of(proposal: Proposal, source: str = "") -> Plan:
     return parse_plan(json.dumps(proposal.plan, indent=1), source)
 
 
-def end_of(proposal: Proposal, source: str = "") -> Placement:
+def end_of(proposal: Proposal) -> Placement:
     """Return where everything runs once all steps are done: the placement of `target_of` alone.
 
     Raises
@@ -181,7 +181,7 @@ def end_of(proposal: Proposal, source: str = "") -> Placement:
     InputError
         The plan states none.
     """
-    report = Report(source)
+    report = Report("")
     found = replicas_of(proposal.plan, report, "plan")
     report.refuse()
     return Placement(tuple(found))

@@ -95,8 +95,7 @@ def parse_fleet(text: str, source: str = "", *, objective: str | None = None) ->
     The text is JSON where the name `source` ends in ``.json``, else YAML.
     """
     wanted = objective_named(objective)
-    what = "a fleet file is a mapping of keys"
-    return _assembled(*mapping_of(text, source, what, "fleet"), wanted)
+    return _assembled(*mapping_of(text, source, "fleet"), wanted)
 
 
 def _assembled(data: dict[str, Any], report: Report, objective: Objective | None) -> Problem:

@@ -18,8 +18,8 @@ from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
-from kvplace.formats.plan.io import plan_of
-from kvplace.formats.plan.schema import ReplicaPart, plan_data
+from kvplace.formats.plan.of_result import plan_of
+from kvplace.formats.plan.schema import PlanPart, ReplicaPart
 from kvplace.formats.proposal import (
     PROPOSAL_SCHEMA,
     MovePart,
@@ -32,6 +32,7 @@ from kvplace.formats.proposal import (
     model_part,
     placement_of,
 )
+from kvplace.formats.validation.json_text import stated
 from kvplace.replan.outcome import Replan
 from kvplace.replan.progress import Place, place_of, steps_done
 from kvplace.replan.schedule.steps import Step, StepKind
@@ -160,8 +161,9 @@ def propose(
         parked=tuple(_replica_part(r) for r in found.schedule.parked),
         restarted=tuple(_replica_part(r) for r in found.schedule.restarts.replicas),
         former=tuple(map(model_part, engines.former)),
-        plan=plan_data(
-            plan_of(replace(result, kv_parts=engines.kv_parts, engine_names=engines.names))
+        plan=stated(
+            PlanPart,
+            plan_of(replace(result, kv_parts=engines.kv_parts, engine_names=engines.names)),
         ),
     )
 

@@ -4,7 +4,8 @@ import pytest
 
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.problem import problem_of
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.formats.read import parse_fleet

@@ -3,7 +3,7 @@
 import pytest
 
 from kvplace.errors import InputError
-from kvplace.formats.fleet.prices import parse_prices, read_prices
+from kvplace.formats.fleet.prices import read_prices
 
 
 def test_types_and_prices(tmp_path):
@@ -15,10 +15,12 @@ def test_types_and_prices(tmp_path):
     assert read_prices(path) == {"A": 0.25}
 
 
-def test_every_fault_with_its_line():
+def test_every_fault_with_its_line(tmp_path):
     text = "A: cheap\nB: -1\nC: .inf\nD: true\nE:\nF: 0\nG: [1]\nH: 1\n"
+    path = tmp_path / "prices.yaml"
+    path.write_text(text, "utf-8")
     with pytest.raises(InputError) as caught:
-        parse_prices(text, "prices.yaml")
+        read_prices(path)
     lines = caught.value.lines()
     assert [line.split(":")[1].strip() for line in lines] == [
         f"{name}, line {number}" for number, name in enumerate("ABCDEFG", 1)
@@ -28,9 +30,11 @@ def test_every_fault_with_its_line():
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "3", "{}", "A: 1\nA: 2\n", "A: &x 1\n", "{"])
-def test_what_is_no_list_of_prices_is_refused(text):
+def test_what_is_no_list_of_prices_is_refused(text, tmp_path):
+    path = tmp_path / "prices.yaml"
+    path.write_text(text, "utf-8")
     with pytest.raises(InputError):
-        parse_prices(text, "prices.yaml")
+        read_prices(path)
 
 
 def test_a_file_that_is_not_there():

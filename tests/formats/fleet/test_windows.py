@@ -19,7 +19,8 @@ from kvplace.core.problem import Problem
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.formats.read import parse_fleet
 from timings import PowerTiming

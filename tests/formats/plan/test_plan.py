@@ -17,7 +17,8 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
-from kvplace.formats.plan.io import plan_csv, plan_of, read_plan, write_plan
+from kvplace.formats.plan.io import plan_csv, read_plan, write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.rows import parse_plan_table, table_text
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.formats.plan.table import COLUMNS, PlanTable

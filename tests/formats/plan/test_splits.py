@@ -15,7 +15,8 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.problem import problem_of
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.formats.read import parse_fleet

@@ -12,7 +12,8 @@ from kvplace.core.certificates import tree as trees
 from kvplace.core.certificates.claim import ProofTree
 from kvplace.core.result import Status
 from kvplace.formats.plan import of_result
-from kvplace.formats.plan.io import plan_of, read_plan, write_plan
+from kvplace.formats.plan.io import read_plan, write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.parquet import plan_bytes
 from kvplace.formats.plan.schema import parse_plan
 from kvplace.solver.solve import solve

@@ -86,7 +86,7 @@ def standard(part, value):
     """Return what the standard library makes of what a part states."""
     data = plain(part, value)
     assert stated(part, value) == json.loads(json.dumps(data))
-    return json.dumps(data, indent=1, allow_nan=False)
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
 HELD = st.builds(Held, st.sampled_from([0.0, 0.25, 1e300, 5]), st.lists(st.text()).map(tuple))

@@ -20,7 +20,8 @@ from kvplace.export.runbook.kvcached import kvcached_book
 from kvplace.export.runbook.lines import BEFORE
 from kvplace.export.runbook.ray_serve import ray_serve_book
 from kvplace.export.runbook.transition import Transition, transition_of
-from kvplace.formats.plan.io import plan_of, write_plan
+from kvplace.formats.plan.io import write_plan
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.proposal import Proposal
 
 RUNBOOK = "runbook.sh"

@@ -18,7 +18,7 @@ from kvplace.facts.memory.estimated_table import models_with_estimates
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import Report, shown
 from kvplace.formats.fleet.asked import WindowDemandPart, WindowPart
-from kvplace.formats.fleet.checks import core_faults, cross_check, with_degrees
+from kvplace.formats.fleet.checks import core_faults, cross_check, faults_at, with_degrees
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.rules import RulePart
@@ -111,14 +111,9 @@ class Assembly:
         """Build the nodes: of a list, or of groups in one line of text."""
         listed, report = self.data.get("nodes", []), self.report
         if isinstance(listed, str):
-            try:
+            with faults_at(("nodes",), report):
                 return parse_gpus(listed)
-            except InputError as error:
-                if error.source:  # the user's own catalogue is wrong, not this file
-                    raise
-                for fault in error.faults:
-                    report.add(("nodes",), fault.message)
-                return ()
+            return ()
         given = "nodes" in self.data
         parts = validate_list(NodePart, listed, ("nodes",), report) if given else []
         return build_nodes(parts, report)

@@ -63,6 +63,18 @@ def with_degrees(index: int, model: Model, report: Report, assumed: list[str]) -
 
 
 @contextmanager
+def faults_at(path: Path, report: Report, further: str = "") -> Iterator[None]:
+    """Note at a path what a reader of its text finds wrong, and what may be done further."""
+    try:
+        yield
+    except InputError as error:
+        if error.source:  # the user's own catalogue is wrong, not this file
+            raise
+        for fault in error.faults:
+            report.add(path, f"{fault.message}{further}")
+
+
+@contextmanager
 def core_faults(report: Report) -> Iterator[None]:
     """Tell what the core finds wrong in the words of a file."""
     try:

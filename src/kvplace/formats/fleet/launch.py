@@ -12,7 +12,7 @@ from kvplace.core.models.model import Moving
 from kvplace.formats.diagnostics import kind_of, shown
 from kvplace.formats.validation.fields import Count, Duration, Name, Text, kind, word
 from kvplace.formats.validation.parts import Part
-from kvplace.formats.validation.values import name, number, refuse_value, text
+from kvplace.formats.validation.values import name, positive, refuse_value, text
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _SECRET = re.compile(
@@ -74,6 +74,12 @@ def _environment(value: object) -> object:
 
 _NAMED: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
 _WORD = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}
+_WORDS = [{"type": "string"}, {"type": "array", "items": _WORD}]
+_VARIABLES = {
+    "type": "object",
+    "propertyNames": _NAMED,
+    "additionalProperties": {"type": ["string", "number"]},
+}
 _Variable = Annotated[Name, *kind(_variable, **_NAMED)]
 
 
@@ -89,21 +95,9 @@ class LaunchPart(Part):
     """Container image; by default that of the export."""
     venv: Text = ""
     """Virtual environment that holds the engine."""
-    args: Annotated[
-        tuple[str, ...],
-        *kind(_arguments, anyOf=[{"type": "string"}, {"type": "array", "items": _WORD}]),
-    ] = ()
+    args: Annotated[tuple[str, ...], *kind(_arguments, anyOf=_WORDS)] = ()
     """Further arguments: a list of words, or one line."""
-    env: Annotated[
-        tuple[tuple[str, str], ...],
-        *kind(
-            _environment,
-            dict,
-            type="object",
-            propertyNames=_NAMED,
-            additionalProperties={"type": ["string", "number"]},
-        ),
-    ] = ()
+    env: Annotated[tuple[tuple[str, str], ...], *kind(_environment, dict, **_VARIABLES)] = ()
     """Environment variables, written as they stand."""
     secrets: tuple[_Variable, ...] = ()
     """Environment variables that are referenced, never written."""
@@ -128,14 +122,14 @@ def _cost(value: object) -> float:
         return math.inf
     if isinstance(value, str):
         refuse_value(f"must be a number such as 3, or never, not {shown(value)}")
-    cost = number(value)
-    if cost == 0:
-        refuse_value("must be above 0, or never")
-    return cost
+    return positive(value)
 
 
 def _cost_text(cost: float) -> float | str:
     return "never" if math.isinf(cost) else cost
+
+
+_COSTS = [{"type": "number", "exclusiveMinimum": 0}, {"const": "never"}]
 
 
 class MovingPart(Part):
@@ -143,12 +137,7 @@ class MovingPart(Part):
 
     core = Moving
 
-    cost: Annotated[
-        float,
-        *kind(
-            _cost, _cost_text, anyOf=[{"type": "number", "exclusiveMinimum": 0}, {"const": "never"}]
-        ),
-    ] = 1.0
+    cost: Annotated[float, *kind(_cost, _cost_text, anyOf=_COSTS)] = 1.0
     """How many times each change counts in a budget, or never."""
     min_stay_seconds: Duration = Field(default=0.0, alias="min_stay")
     """A copy that serves for less than this time is not moved."""

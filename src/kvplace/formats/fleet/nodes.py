@@ -7,9 +7,9 @@ from itertools import chain, islice
 
 from kvplace.core.hardware import GPU, Node, alike
 from kvplace.core.names import MAX_COUNT
-from kvplace.errors import InputError
 from kvplace.facts.catalogue.gpus import gpu_kind
 from kvplace.formats.diagnostics import Path, Report, shown
+from kvplace.formats.fleet.checks import faults_at
 from kvplace.formats.fleet.schema import GPUPart, NodePart
 from kvplace.formats.validation.models import validate_list
 from kvplace.units import bytes_text
@@ -29,7 +29,7 @@ def build_nodes(parts: Sequence[NodePart | None], report: Report) -> tuple[Node,
         path: Path = ("nodes", index)
         devices = _devices(part, path, report, memory_of)
         hosts = 1 if part.count is None else part.count
-        total += hosts * _number_of_gpus(part)
+        total += hosts * (len(part.gpus) if isinstance(part.gpus, list) else int(part.gpus))
         if total > MAX_COUNT:
             report.add((*path, "gpus"), f"the fleet has more than {MAX_COUNT:,} GPUs")
             return ()
@@ -55,10 +55,6 @@ def _gpus(hosts: list[str], devices: list[GPU], part: NodePart) -> Iterator[GPU]
         devices = [replace(gpu, link=str(i // size)) for i, gpu in enumerate(devices)]
     columns = [alike(gpu, [f"{host}/{i}" for host in hosts]) for i, gpu in enumerate(devices)]
     return chain.from_iterable(zip(*columns, strict=True))
-
-
-def _number_of_gpus(part: NodePart) -> int:
-    return len(part.gpus) if isinstance(part.gpus, list) else int(part.gpus)
 
 
 def _devices(part: NodePart, path: Path, report: Report, memory_of: _Memory) -> list[GPU]:
@@ -88,12 +84,9 @@ def _device(part: GPUPart, path: Path, report: Report, memory_of: _Memory) -> GP
         if part.type is None:
             report.add(path, "has neither a type nor memory; write it like {memory: 80GiB}")
             return None
-        try:
+        with faults_at((*path, "type"), report, ", or give its memory"):
             memory = memory_of(part.type)
-        except InputError as error:
-            if error.source:  # the user's own catalogue is wrong, not this file
-                raise
-            report.add((*path, "type"), f"{error.faults[0].message}, or give its memory")
+        if memory is None:
             return None
     if memory == 0:
         report.add((*path, "memory"), "must be above 0B")

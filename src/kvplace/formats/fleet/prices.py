@@ -22,16 +22,10 @@ def read_prices(path: str | os.PathLike[str]) -> Mapping[str, float]:
     InputError
         With everything that is wrong with the file, each fault with its line.
     """
-    name = os.fspath(path)
-    return parse_prices(read_text(name), name)
-
-
-def parse_prices(text: str, source: str = "") -> Mapping[str, float]:
-    """Read prices from the text of a file; as `read_prices`."""
-    what = "prices are a mapping of GPU types to numbers"
-    data, report = mapping_of(text, source, what, "prices")
+    source = os.fspath(path)
+    data, report = mapping_of(read_text(source), source, "prices")
     if not data:
-        report.stop((), f"{what}, not {kind_of(data)}")
+        report.stop((), "it holds no prices")
     prices: dict[str, float] = {}
     for name, price in data.items():
         if isinstance(price, bool) or not isinstance(price, int | float):

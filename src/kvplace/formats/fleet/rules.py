@@ -33,15 +33,8 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 _NAME = {"type": "string", "minLength": 1}
-Names = Annotated[
-    tuple[str, ...],
-    *kind(
-        _names,
-        None,
-        tuple[Name, ...],
-        anyOf=[_NAME, {"type": "array", "items": _NAME, "minItems": 1}],
-    ),
-]
+_NAMES = [_NAME, {"type": "array", "items": _NAME, "minItems": 1}]
+Names = Annotated[tuple[str, ...], *kind(_names, None, tuple[Name, ...], anyOf=_NAMES)]
 
 
 class PlacesPart(Part):

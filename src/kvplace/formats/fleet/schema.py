@@ -38,9 +38,6 @@ from kvplace.formats.validation.values import SPAN, copies, count, refuse_value
 
 FLEET_SCHEMA = "kvplace.fleet/v1"
 
-_Schema = Annotated[str, *word(FLEET_SCHEMA)]
-_Objective = Annotated[str, *word(*Objective)]
-
 
 class GPUPart(Part):
     """A GPU; `type` or `memory` or both."""
@@ -124,6 +121,12 @@ def _replicas(value: object) -> object:
     return {"min": least, "max": most}
 
 
+_ONE = ReplicasPart.model_construct(min=1, max=1)
+_COPIES = [
+    {"type": "integer", "minimum": 1},
+    {"type": "string", "pattern": SPAN, "examples": ["1-8"]},
+    ReplicasPart,
+]
 _BY_WINDOW = {"type": "array", "items": WindowDemandPart, "minItems": 1}
 _DEMAND = Documented({"anyOf": [DemandPart, _BY_WINDOW]})
 
@@ -159,17 +162,7 @@ class ModelPart(Part):
     counted exactly."""
     tensor_parallel: Degrees = (1,)
     """Degree, or a list of allowed degrees."""
-    replicas: Annotated[
-        ReplicasPart,
-        *kind(
-            _replicas,
-            anyOf=[
-                {"type": "integer", "minimum": 1},
-                {"type": "string", "pattern": SPAN, "examples": ["1-8"]},
-                ReplicasPart,
-            ],
-        ),
-    ] = ReplicasPart.model_construct(min=1, max=1)
+    replicas: Annotated[ReplicasPart, *kind(_replicas, anyOf=_COPIES)] = _ONE
     attention: Annotated[Attention, *word(*Attention)] = Attention.GROUPED
     """grouped: KV heads split over the ranks; mla: whole on every rank."""
     kv_heads: Count | None = None
@@ -237,8 +230,8 @@ class FleetPart(Part):
 
     model_config = ConfigDict(title=FLEET_SCHEMA)
 
-    schema_: _Schema = Field(alias="schema", examples=[FLEET_SCHEMA])
-    objective: _Objective | None = None
+    schema_: Annotated[str, *word(FLEET_SCHEMA)] = Field(alias="schema", examples=[FLEET_SCHEMA])
+    objective: Annotated[str, *word(*Objective)] | None = None
     """Load to plan for; by default what the models give enough for."""
     defaults: DefaultsPart = DefaultsPart.model_construct()
     nodes: Annotated[list[NodePart], Documented({"anyOf": [_GROUPS, _NODES]})] = Field(

@@ -15,8 +15,6 @@ from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
 from kvplace.formats.validation.json_text import json_pieces
 
-__all__ = ["plan_csv", "plan_of", "plan_pieces", "read_plan", "write_plan"]
-
 
 @overload
 def write_plan(plan: Plan | Result) -> str: ...
@@ -80,7 +78,6 @@ def _plan_content(result: Result, name: str) -> str | bytes | Callable[[], Itera
 def plan_pieces(plan: Plan | Result) -> Iterator[str]:
     """Yield the JSON of a plan piece by piece, so that no text of all of it is in memory."""
     yield from json_pieces(PlanPart, plan if isinstance(plan, Plan) else plan_of(plan))
-    yield "\n"
 
 
 def plan_csv(result: Result) -> str:

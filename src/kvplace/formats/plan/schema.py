@@ -34,7 +34,6 @@ from kvplace.formats.validation.fields import (
     Text,
     word,
 )
-from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.models import built_list, validate, validate_list
 from kvplace.formats.validation.parts import ALWAYS, Part, Written, exact, shell
 from kvplace.formats.validation.values import refuse_value
@@ -186,11 +185,6 @@ def plan_of_part(part: PlanPart, **lists: Any) -> Plan:
     return Plan(**given)
 
 
-def plan_data(plan: Plan) -> dict[str, Any]:
-    """Return a plan as the file states it; what is empty and can be left out is."""
-    return stated(PlanPart, plan)
-
-
 def parse_plan(text: str, source: str = "") -> Plan:
     """Read the JSON of a plan.
 
@@ -199,7 +193,7 @@ def parse_plan(text: str, source: str = "") -> Plan:
     InputError
         With every fault, each with its path and line.
     """
-    data, report = mapping_of(text, source, "a plan file is a mapping of keys", "plan")
+    data, report = mapping_of(text, source, "plan")
     # The long lists are validated item by item, so that a hostile file costs little.
     head = validate(shell(PlanPart, _LISTS), data, (), report)
     if head is None and "schema" in data and report.covers(("schema",)):

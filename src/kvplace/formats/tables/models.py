@@ -28,6 +28,7 @@ from kvplace.formats.fleet.checks import (
     core_faults,
     cross_check,
     doubled,
+    faults_at,
     objective_named,
     with_degrees,
 )
@@ -83,13 +84,8 @@ def parse_table(
     wanted = objective_named(objective)
     report = Report(source)
     nodes: Sequence[Node] = ()
-    try:
+    with faults_at((f"--gpus {shown(gpus)}",), report):
         nodes = parse_gpus(gpus) if isinstance(gpus, str) else gpus
-    except InputError as error:
-        if error.source:  # the user's own catalogue is wrong, not this option
-            raise
-        for fault in error.faults:
-            report.add((f"--gpus {shown(gpus)}",), fault.message)
     columns = CSVColumns(text, HEADER, report)
     if report and columns.rows <= FEW:
         _Reader(columns, nodes, source).assemble(range(columns.rows), wanted, report)

@@ -13,16 +13,16 @@ _SCHEMA = re.compile(
     r"""^[\s{]*["']?schema["']?\s*:\s*["']?kvplace\.([a-z]{1,20})/v\d+""", re.MULTILINE
 )
 _KINDS = {
-    "fleet": ("a fleet file", "kvplace plan makes a plan of it"),
-    "plan": ("a plan", "name the file that it was made of"),
-    "proposal": ("a proposal", "kvplace verify takes it"),
-    "observation": ("an observation", "kvplace replan takes it as --current"),
-    "prices": ("a file of prices", "--prices takes it"),
+    "fleet": ("a fleet file", "kvplace plan makes a plan of it", "keys"),
+    "plan": ("a plan", "name the file that it was made of", "keys"),
+    "proposal": ("a proposal", "kvplace verify takes it", "keys"),
+    "observation": ("an observation", "kvplace replan takes it as --current", "keys"),
+    "prices": ("a file of prices", "--prices takes it", "GPU types to numbers"),
 }
-"""What a file is, and what is done with it; prices do not say that they are."""
+"""What a file is, what is done with it, and what it maps; prices do not say that they are."""
 
 
-def mapping_of(text: str, source: str, what: str, kind: str) -> tuple[dict[str, Any], Report]:
+def mapping_of(text: str, source: str, kind: str) -> tuple[dict[str, Any], Report]:
     """Return the mapping that a text is, and the report for what is wrong with it.
 
     Parameters
@@ -30,8 +30,6 @@ def mapping_of(text: str, source: str, what: str, kind: str) -> tuple[dict[str, 
     text, source
         The text, and the name of its file. Kinds that people write may be YAML, unless the name
         ends in ``.json``; all others are JSON.
-    what
-        What such a file is, as ``a plan file is a mapping of keys``.
     kind
         One of ``fleet``, ``plan``, ``proposal``, ``observation`` and ``prices``.
 
@@ -48,7 +46,8 @@ def mapping_of(text: str, source: str, what: str, kind: str) -> tuple[dict[str, 
     if not tree.readable:
         report.refuse()
     if not isinstance(tree.data, dict):
-        report.stop((), f"{what}, not {kind_of(tree.data)}")
+        what, _, mapped = _KINDS[kind]
+        report.stop((), f"{what} is a mapping of {mapped}, not {kind_of(tree.data)}")
     return tree.data, report
 
 
@@ -76,5 +75,5 @@ def refuse_other_kind(text: str, wanted: str, source: str) -> None:
     found = _SCHEMA.search(text[:_LOOKED_AT])
     if found is None or found[1] == wanted or found[1] not in _KINDS:
         return
-    what, way = _KINDS[found[1]]
+    what, way, _ = _KINDS[found[1]]
     raise InputError(f"this is {what}, and {_KINDS[wanted][0]} is wanted; {way}", source)

@@ -71,6 +71,7 @@ _DURATION = _UNSIGNED + r"(us|ms|s|min|h|d)\s*$"
 _RATE = _UNSIGNED + r"/(s|min|h|d)\s*$"
 
 _NATURAL = {"type": "integer", "minimum": 0}
+_NOT_NEGATIVE = {"type": "number", "minimum": 0}
 _LAST_PORT = 65_535
 _DEGREE = {"type": "integer", "minimum": 1, "maximum": of.MAX_DEGREE}
 
@@ -79,25 +80,15 @@ AnyInteger = Annotated[int, *kind(partial(of.integer, least=-(2**63)), type="int
 Price = Annotated[
     int | tuple[int, ...], *kind(of.price, anyOf=[_NATURAL, {"type": "array", "items": _NATURAL}])
 ]
-Number = Annotated[float, *kind(of.number, type="number", minimum=0)]
+Number = Annotated[float, *kind(of.number, **_NOT_NEGATIVE)]
 Positive = Annotated[float, *kind(of.positive, None, Number, type="number", exclusiveMinimum=0)]
-Quantile = Annotated[
-    float,
-    *kind(
-        of.quantile,
-        None,
-        Number,
-        anyOf=[
-            {"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 1},
-            {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$", "examples": ["95%"]},
-        ],
-    ),
+_QUANTILES = [
+    {"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 1},
+    {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*%\s*$", "examples": ["95%"]},
 ]
+Quantile = Annotated[float, *kind(of.quantile, None, Number, anyOf=_QUANTILES)]
 NumberOrInfinity = Annotated[
-    float,
-    *kind(
-        of.number_or_infinity, _finite, anyOf=[{"type": "number", "minimum": 0}, {"type": "null"}]
-    ),
+    float, *kind(of.number_or_infinity, _finite, anyOf=[_NOT_NEGATIVE, {"type": "null"}])
 ]
 Name = Annotated[str, *kind(of.name, type="string", minLength=1, maxLength=LONGEST_NAME)]
 Label = Annotated[str, *matching("[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "qwen3-8b")]
@@ -111,53 +102,23 @@ Port = Annotated[
 ]
 PortOrZero = Annotated[int, *kind(partial(of.integer, most=_LAST_PORT), **_PORTS, minimum=0)]
 Text = Annotated[str, *kind(of.text, type="string", maxLength=LONGEST_NAME)]
-Amount = Annotated[
-    int,
-    *kind(of.amount, bytes_text, Integer, type="string", pattern=_MEMORY, examples=["14.958GiB"]),
-]
+_AMOUNT = {"type": "string", "pattern": _MEMORY}
+Amount = Annotated[int, *kind(of.amount, bytes_text, Integer, **_AMOUNT, examples=["14.958GiB"])]
 AmountOrBytes = Annotated[
-    int,
-    *kind(
-        of.amount_or_bytes,
-        bytes_text,
-        Integer,
-        anyOf=[{"type": "string", "pattern": _MEMORY}, _NATURAL],
-    ),
+    int, *kind(of.amount_or_bytes, bytes_text, Integer, anyOf=[_AMOUNT, _NATURAL])
 ]
-Duration = Annotated[
-    float,
-    *kind(of.duration, _seconds_text, Number, type="string", pattern=_DURATION, examples=["572ms"]),
+_TIME = {"type": "string", "pattern": _DURATION, "examples": ["572ms"]}
+Duration = Annotated[float, *kind(of.duration, _seconds_text, Number, **_TIME)]
+_RATES = [
+    {**_NOT_NEGATIVE, "maximum": of.MAX_RATE},
+    {"type": "string", "pattern": _RATE, "examples": ["126/min"]},
 ]
-Rate = Annotated[
-    float,
-    *kind(
-        of.rate,
-        None,
-        Number,
-        anyOf=[
-            {"type": "number", "minimum": 0, "maximum": of.MAX_RATE},
-            {"type": "string", "pattern": _RATE, "examples": ["126/min"]},
-        ],
-    ),
-]
-Tokens = Annotated[
-    float, *kind(of.tokens, None, Number, type="number", minimum=0, maximum=of.MAX_TOKENS)
-]
-Resources = Annotated[
-    dict[
-        Annotated[str, *kind(of.name, type="string", minLength=1)],
-        Annotated[float, *kind(of.number, type="number", minimum=0)],
-    ],
-    Written(dict),
-]
+Rate = Annotated[float, *kind(of.rate, None, Number, anyOf=_RATES)]
+Tokens = Annotated[float, *kind(of.tokens, None, Number, **_NOT_NEGATIVE, maximum=of.MAX_TOKENS)]
+Resources = Annotated[dict[Name, Number], Written(dict)]
 BytesPerToken = Annotated[
     int, *kind(of.bytes_per_token, None, Integer, **_NATURAL, maximum=of.MAX_BYTES_PER_TOKEN)
 ]
 Count = Annotated[int, *kind(of.count, type="integer", minimum=1, maximum=MAX_COUNT)]
-Degrees = Annotated[
-    tuple[int, ...],
-    *kind(
-        of.degrees,
-        anyOf=[_DEGREE, {"type": "array", "items": _DEGREE, "minItems": 1, "uniqueItems": True}],
-    ),
-]
+_DEGREES = {"type": "array", "items": _DEGREE, "minItems": 1, "uniqueItems": True}
+Degrees = Annotated[tuple[int, ...], *kind(of.degrees, anyOf=[_DEGREE, _DEGREES])]

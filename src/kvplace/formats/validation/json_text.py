@@ -31,7 +31,7 @@ _Texts = Callable[[Sequence[Any], str], list[str]]
 
 
 def json_text(part: type[Any], value: object) -> str:
-    """Return an object as JSON, key by key as a part states it, without defaults.
+    """Return an object as lines of JSON, key by key as a part states it, without defaults.
 
     The object has attributes of the names that the part's fields have.
 
@@ -64,7 +64,7 @@ def json_pieces(part: type[Any], value: object) -> Iterator[str]:
             yield opened + text[1 : -1 - len(line)]
             opened = ","
         yield f"{line}]"
-    yield "\n}" if before == "," else "{}"
+    yield "\n}\n" if before == "," else "{}\n"
 
 
 class _Some(Sequence[Any]):

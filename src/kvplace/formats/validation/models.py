@@ -55,8 +55,8 @@ def validate(part: type[P], data: object, path: Path, report: Report) -> P | Non
     return valid
 
 
-def read_part(part: type[P], path: str | os.PathLike[str], what: str, kind: str) -> P:
-    """Read a file of JSON as a part; `what` and `kind` are as in `mapping_of`.
+def read_part(part: type[P], path: str | os.PathLike[str], kind: str) -> P:
+    """Read a file of JSON as a part; `kind` is as in `mapping_of`.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def read_part(part: type[P], path: str | os.PathLike[str], what: str, kind: str)
         With everything that is wrong with the file, each fault with its path and line.
     """
     name = os.fspath(path)
-    data, report = mapping_of(read_text(name), name, what, kind)
+    data, report = mapping_of(read_text(name), name, kind)
     found = validate(part, data, (), report)
     report.refuse()
     assert found is not None
