@@ -79,7 +79,7 @@ def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
 
     nodes: str | tuple[Node, ...] = gpus
     if is_parquet(gpus) or is_csv(gpus):
-        from kvplace.formats.tables.gpus_columns import read_gpus  # noqa: PLC0415 - as above
+        from kvplace.formats.tables.gpus_columns import read_gpus  # noqa: PLC0415 - only for a table
 
         nodes = read_gpus(gpus)
     if not is_parquet(name):

@@ -128,7 +128,7 @@ def is_compiled(compiled: Callable[..., Any]) -> bool:
     try:
         found: Any = compiled._cache  # type: ignore[attr-defined]  # noqa: SLF001 - the library does not tell
         _stamp(compiled)
-        return bool(found._cache_file._load_index())  # noqa: SLF001 - as above
+        return bool(found._cache_file._load_index())  # noqa: SLF001 - the library's
     except AttributeError:
         return True
     except Exception:  # noqa: BLE001 - damaged pickles raise anything
@@ -221,7 +221,7 @@ def _quietly(original: Callable[..., Any], compiled: Any) -> Callable[..., Any]:
             raise
         except Exception:  # noqa: BLE001 - damaged pickles raise anything
             with suppress(Exception):
-                Path(compiled._cache._cache_file._index_path).unlink()  # noqa: SLF001 - as above
+                Path(compiled._cache._cache_file._index_path).unlink()  # noqa: SLF001 - the library's
             return None
 
     return attempt

@@ -222,7 +222,7 @@ def _at_targets(problem: Problem, search: Search, found: Placement) -> Placement
     if not targets:
         return found
     from kvplace.solver.assignment.assignment import Assignment  # noqa: PLC0415 - only with targets
-    from kvplace.solver.improve.drop_copies import drop_to_targets  # noqa: PLC0415 - same
+    from kvplace.solver.improve.drop_copies import drop_to_targets  # noqa: PLC0415 - only with targets
 
     board = Assignment(search.instance, load_copies(problem, search.instance, found))
     if not drop_to_targets(board, targets, search.watch):
@@ -253,7 +253,7 @@ def _repaired(problem: Problem, placement: Placement, watch: Watch) -> Placement
     if not violations:
         return placement
     from kvplace.solver.assignment.assignment import Assignment  # noqa: PLC0415 - often unneeded
-    from kvplace.solver.large_neighbourhood.ejection import repaired  # noqa: PLC0415 - same
+    from kvplace.solver.large_neighbourhood.ejection import repaired  # noqa: PLC0415 - often unneeded
 
     instance = load_instance(problem)
     board = Assignment.single(instance, load_placement(problem, instance, placement))

@@ -2,7 +2,6 @@
 
 import math
 import random
-from dataclasses import fields
 from threading import Event, get_ident
 
 import pytest
@@ -11,7 +10,6 @@ from kvplace.core.result import Status
 from kvplace.errors import InputError
 from kvplace.solver.clock import Watch
 from kvplace.solver.solve import solve
-from kvplace.solver.strategies import params
 from kvplace.solver.strategies.cluster import strategy as cluster
 from kvplace.solver.strategies.large import strategy as large
 from kvplace.solver.strategies.stages import (
@@ -79,14 +77,6 @@ def test_gains_add_up_to_the_result():
             assert gain.seconds >= 0
             assert 0 < gain.lowered <= 1
             assert gain.raised >= 1
-
-
-@pytest.mark.parametrize("kind", [params.UndividedParams, params.ClusterParams, params.LargeParams])
-def test_every_knob_has_a_unit_a_finding_and_a_line_of_its_own(kind):
-    for knob in fields(kind):
-        assert knob.metadata["unit"]
-        assert knob.metadata["found"]
-        assert knob.name in kind.__doc__
 
 
 def test_placing_anew_ends_with_the_descent_over_pairs_and_then_places_what_was_left_out():

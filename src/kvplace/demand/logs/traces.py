@@ -138,7 +138,7 @@ def _open_log(file: Path, *, skip_bad: bool) -> _Log:
     if piped or suffix == ".json" or (suffix != ".parquet" and size <= _SMALL):
         return PlainLog(file, skip_bad=skip_bad)
     try:
-        from kvplace.demand.logs.grouped import DatabaseLog  # noqa: PLC0415 - same
+        from kvplace.demand.logs.grouped import DatabaseLog  # noqa: PLC0415 - an optional extra
 
         return DatabaseLog(file, skip_bad=skip_bad)
     except MissingExtraError:

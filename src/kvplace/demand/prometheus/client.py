@@ -77,7 +77,7 @@ class PrometheusClient:
     def __init__(self, url: str, access: Access | None = None) -> None:
         try:
             import httpx  # noqa: PLC0415 - an optional extra
-            import httpx_retries  # noqa: PLC0415 - same
+            import httpx_retries  # noqa: PLC0415 - an optional extra
         except ImportError as error:
             raise missing_extra("reading Prometheus", "prometheus") from error
         self.source = _checked(url)

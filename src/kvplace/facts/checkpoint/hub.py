@@ -30,7 +30,7 @@ class HubFiles:
         try:
             import huggingface_hub  # noqa: PLC0415 - an optional extra
             import huggingface_hub.errors  # noqa: PLC0415 - not loaded with its package
-            import huggingface_hub.utils  # noqa: PLC0415 - same
+            import huggingface_hub.utils  # noqa: PLC0415 - not loaded with its package
         except ImportError as error:
             raise missing_extra("reading a model from the Hugging Face hub", "hub") from error
         self._hub: Any = huggingface_hub

@@ -255,8 +255,8 @@ def _arrow() -> Any:
     """Return the library."""
     try:
         import pyarrow as library  # noqa: ICN001, PLC0415 - an optional extra
-        import pyarrow.compute  # noqa: PLC0415 - same
-        import pyarrow.parquet  # noqa: PLC0415 - same
+        import pyarrow.compute  # noqa: PLC0415 - an optional extra
+        import pyarrow.parquet  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise missing_extra("a Parquet file", "columns") from error
     return library

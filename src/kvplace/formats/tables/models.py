@@ -296,7 +296,7 @@ class _Reader:
             With every fault of theirs.
         """
         from kvplace.formats.fleet.build import Assembly  # noqa: PLC0415 - only for a closer look
-        from kvplace.formats.fleet.schema import FLEET_SCHEMA  # noqa: PLC0415 - same
+        from kvplace.formats.fleet.schema import FLEET_SCHEMA  # noqa: PLC0415 - only for a closer look
 
         report, models = self._report(rows, report), []
         for index, cells in enumerate(self._columns.cells(rows)):

@@ -53,7 +53,7 @@ def canvas(
         raise InputError(f"{what} ends in {', '.join(_SUFFIXES)}", path)
     try:
         import matplotlib as mpl  # noqa: PLC0415 - an optional extra
-        from matplotlib.figure import Figure  # noqa: PLC0415 - same
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an optional extra
     except ImportError as error:
         raise missing_extra(what, "plots") from error
     # Names are no formulas, and neither a date nor random names go into the file.

@@ -152,7 +152,7 @@ class _Ranks(_FewRanks):
         self._loads: Floats = np.where(columns.unsure[:, None], 0.0, loads)
 
     def _needed(self, pressure: int, target: float, worths: Sequence[float]) -> list[float]:
-        import numpy as np  # noqa: PLC0415 - as above
+        import numpy as np  # noqa: PLC0415 - many models or options
 
         cold, hot = self._at(pressure, target), self._at(pressure, self._worst)
         cost = self._columns.shards * np.minimum(cold, np.array(worths)[:, None] * hot)
@@ -161,7 +161,7 @@ class _Ranks(_FewRanks):
 
     def _at(self, pressure: int, threshold: float) -> "Floats":
         """Return what a shard of each option takes of one pressure at a threshold."""
-        import numpy as np  # noqa: PLC0415 - as above
+        import numpy as np  # noqa: PLC0415 - many models or options
 
         load = self._loads[:, pressure]
         taken = self._size + load / threshold if pressure < self._instance.kv else load

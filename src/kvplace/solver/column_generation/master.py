@@ -88,9 +88,11 @@ def add_columns(
     columns: Sequence[Entry],
     upper: Floats | float = highspy.kHighsInf,
     cost: Floats | float = 0.0,
+    *,
+    whole: bool = False,
 ) -> None:
-    """Add columns between 0 and an upper bound."""
-    number = len(columns)
+    """Add columns between 0 and an upper bound, which may have to be whole numbers."""
+    first, number = int(highs.getNumCol()), len(columns)
     lengths = np.array([len(column.rows) for column in columns], dtype=np.int64)
     rows = [row for column in columns for row in column.rows]
     values = [value for column in columns for value in column.values]
@@ -99,6 +101,10 @@ def add_columns(
         len(rows), (np.cumsum(lengths) - lengths).astype(np.int32),
         np.array(rows, dtype=np.int32), np.array(values, dtype=np.float64),
     )  # fmt: skip
+    if whole and number:
+        new = np.arange(first, first + number, dtype=np.int32)
+        kinds = np.array([highspy.HighsVarType.kInteger] * number)
+        highs.changeColsIntegrality(number, new, kinds)
 
 
 class Master:

@@ -63,11 +63,8 @@ def integer_cover(
         options["time_limit"] = max(PART_OF_TIME * watch.left, 0.0)
     highs = quiet_highs(**options)
     add_rows(highs, *zip(*limits, strict=True))
-    add_columns(highs, choices, upper=1.0)
-    add_columns(highs, groups, upper=float(max(shards, default=1)))
-    total = len(choices) + len(groups)
-    kinds = np.array([highspy.HighsVarType.kInteger] * total)
-    highs.changeColsIntegrality(total, np.arange(total, dtype=np.int32), kinds)
+    add_columns(highs, choices, upper=1.0, whole=True)
+    add_columns(highs, groups, upper=float(max(shards, default=1)), whole=True)
     highs.run()
     status = highs.getModelStatus()
     if status != highspy.HighsModelStatus.kOptimal:

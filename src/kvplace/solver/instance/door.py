@@ -131,7 +131,7 @@ def _loads(problem: Problem, order: "Ints") -> "tuple[Floats, tuple[int, ...], t
     """Return (rows, load types, pressures) loads of all options, and the windows they are of."""
     import numpy as np  # noqa: PLC0415 - they are arrays
 
-    from kvplace.solver.instance.columns import undominated  # noqa: PLC0415 - same
+    from kvplace.solver.instance.columns import undominated  # noqa: PLC0415 - of arrays
 
     if problem.goal is not Objective.PRESSURE:
         one = np.array(problem.option_table.loads)[order] * problem.goal.memory_unit_bytes

@@ -112,9 +112,9 @@ class Instance(Numbers):
     @cached_property
     def regions(self) -> "Regions":
         """GPUs between which no rule tells a difference."""
-        import numpy as np  # noqa: PLC0415 - as above
+        import numpy as np  # noqa: PLC0415 - numpy: only here
 
-        from kvplace.solver.instance.regions import Regions  # noqa: PLC0415 - as above
+        from kvplace.solver.instance.regions import Regions  # noqa: PLC0415 - numpy: only here
 
         free = np.array(list(map(self.anywhere, range(self.n))), dtype=bool)
         return Regions(self.columns.masks, free, self.blueprints)

@@ -72,7 +72,7 @@ def fullest(free: "Floats | Ints", loads: "Sequence[Floats]", kv: int) -> "Float
 
     Parameters are those of `pressures`, the loads all of one shape and overwritten.
     """
-    import numpy as np  # noqa: PLC0415 - as above
+    import numpy as np  # noqa: PLC0415 - small fleets need none of it
 
     most = np.maximum(loads[0], 0.0, out=loads[0])
     for load in loads[1:kv]:

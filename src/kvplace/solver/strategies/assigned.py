@@ -14,7 +14,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.certify import searched
 from kvplace.solver.clock import Within
 from kvplace.solver.instance.door import load_instance, unload_copies
-from kvplace.solver.strategies.params import ClusterParams, UndividedParams
+from kvplace.solver.strategies.knob import ProofParams
 from kvplace.solver.strategies.stages import LOADING, Search, Settings
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class AssignedSearch(Search):
         Longest time, in seconds, that it took to take a bound of the configuration program.
     """
 
-    knobs: UndividedParams | ClusterParams
+    knobs: ProofParams
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         super().__init__(problem, settings)
@@ -88,7 +88,7 @@ class AssignedSearch(Search):
         The best assignment is among the columns of the configuration program that they ask.
         """
         from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - numpy and HiGHS: only here
-        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - same
+        from kvplace.solver.exact.close_gap import Proof  # noqa: PLC0415 - numpy and HiGHS: only here
 
         proof = self._proof = self._proof or Proof(
             OptionSets(self.instance, compiled=self.compiled), self.low
@@ -135,6 +135,11 @@ class AssignedSearch(Search):
 def placed(search: AssignedSearch) -> bool:
     """Whether there is a valid assignment."""
     return search.placed
+
+
+def going_on(search: AssignedSearch) -> bool:
+    """Whether there is, and steps are left."""
+    return search.placed and search.left > 0
 
 
 def rank(search: AssignedSearch) -> None:
@@ -195,7 +200,7 @@ def ready(search: Search, kernels: str) -> bool:
     """
     try:
         from kvplace.solver.kernels import need_memory  # noqa: PLC0415 - numba
-        from kvplace.solver.large_neighbourhood import warm  # noqa: PLC0415 - same
+        from kvplace.solver.large_neighbourhood import warm  # noqa: PLC0415 - numba
 
         need_memory()
     except MemoryError:

@@ -3,19 +3,17 @@
 import math
 from dataclasses import dataclass
 
-from kvplace.solver.strategies.knob import knob
+from kvplace.solver.strategies.knob import ProofParams, knob
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterParams:
+class ClusterParams(ProofParams):
     """Knobs of the strategy for tensor parallel, copies, rules and several pressures.
 
     Parameters
     ----------
     tiny
         GPUs times models up to which every way is enumerated.
-    ranked
-        Ways of one model tried by the search for the best balance of a tiny cluster.
     steps, few_steps
         Steps of one descent, and of one between compiled exchanges of many GPUs.
     gain, balance_gain
@@ -126,15 +124,9 @@ class ClusterParams:
     asked_part
         Part of the time left that it may take before link domains are filled under several
         pressures.
-    quick_rounds, program_rounds, limited_rounds
-        Rounds of column generation of its first question, and per target then, which are doubled
-        every pass; and at least where a time limit ends it while link domains are filled.
-    nodes
-        Nodes of an exact decision in the first pass; doubled every pass.
-    certificates
-        Certificates of that program tried, the best first, then twice as far down each time.
-    checked_part
-        Part of the time left that exact decisions leave at least for checking what they prove.
+    limited_rounds
+        Rounds of column generation at least where a time limit ends it while link domains are
+        filled.
     balanced_part
         Part of the time left after the starts that is kept for balancing what the maximum leaves
         open.
@@ -155,7 +147,6 @@ class ClusterParams:
     """
 
     tiny: int = knob(64, "models x GPUs")
-    ranked: int = knob(3_000, "partial placements")
     steps: int = knob(2_000, "steps")
     few_steps: int = knob(100, "steps")
     gain: float = knob(1e-9, "relative gain", "the tolerance of the ADRS reference")
@@ -261,12 +252,7 @@ class ClusterParams:
         "seconds left",
         "measured: with 15 left a pool of 8,000 models ends 51 % above its bound, for 21 %",
     )
-    quick_rounds: int = knob(60, "rounds")
-    program_rounds: int = knob(60, "rounds")
     limited_rounds: int = knob(4_000, "rounds")
-    nodes: int = knob(10_000, "nodes")
-    certificates: int = knob(3, "certificates")
-    checked_part: float = knob(0.25, "part of the time left")
     cases: int = knob(200, "cases")
     divided_part: float = knob(0.8, "part of the time left")
     divided_compiled_part: float = knob(0.5, "part of the time left")

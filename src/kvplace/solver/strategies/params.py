@@ -8,13 +8,13 @@ can make it anew by benchmarks/stages.py.
 from dataclasses import dataclass, field
 
 from kvplace.solver.strategies.cluster_params import ClusterParams
-from kvplace.solver.strategies.knob import knob
+from kvplace.solver.strategies.knob import ProofParams, knob
 
 __all__ = ["ClusterParams", "LargeParams", "Params", "UndividedParams"]
 
 
 @dataclass(frozen=True, slots=True)
-class UndividedParams:
+class UndividedParams(ProofParams):
     """Knobs of the strategy for one undivided replica of each model.
 
     Parameters
@@ -22,14 +22,10 @@ class UndividedParams:
     quick_models, quick_density
         Up to so many models, and so many per GPU, the configuration program is asked before any
         search. With more per GPU it takes long and says what the fluid bound says.
-    quick_rounds
-        Rounds of column generation of that first question.
     tiny_models
         Up to so many models exact decisions come before the local search, too.
     enumerated
         Partial placements looked at where all are tried.
-    ranked
-        Partial placements looked at for the best balance of a tiny fleet.
     program_models
         Above so many models the configuration program is not asked at all: the fluid bound is
         then as good.
@@ -42,10 +38,6 @@ class UndividedParams:
     best_fit_density
         Up to so many models per GPU a cover is nearly a matching: exact decisions are then tried
         on fleets of any size, and groups are not refilled.
-    program_rounds
-        Rounds of column generation per target in the first round; doubled every round.
-    nodes
-        Nodes of an exact decision in the first round; doubled every round.
     packing_nodes
         Nodes of the exact packing where no rule packs the weights.
     searched_gpus
@@ -67,10 +59,6 @@ class UndividedParams:
         over is not used.
     default_rounds
         Rounds without a limit.
-    certificates
-        Certificates of the configuration program tried, the best first.
-    checked_part
-        Part of the time left that exact decisions leave at least for checking what they prove.
     kicks
         Kicks without gain that end the local search of the first round; doubled every round.
     kicks_per_model
@@ -86,19 +74,13 @@ class UndividedParams:
 
     quick_models: int = knob(80, "models")
     quick_density: float = knob(6, "models per GPU")
-    quick_rounds: int = knob(60, "rounds")
     tiny_models: int = knob(24, "models")
     enumerated: int = knob(4_000, "partial placements")
-    ranked: int = knob(
-        3_000, "partial placements", "measured: 44 of 50 ADRS cases to the last rank"
-    )
     program_models: int = knob(600, "models")
     plain_models: int = knob(300, "models", "measured: numpy's import is 0.2 s of a command")
     start_tolerance: float = knob(1e-2, "relative width")
     start_steps: int = knob(50, "exchanges", "the iteration limit of the ADRS reference")
     best_fit_density: float = knob(2.5, "models per GPU")
-    program_rounds: int = knob(60, "rounds")
-    nodes: int = knob(10_000, "nodes")
     packing_nodes: int = knob(50_000, "nodes")
     searched_gpus: int = knob(24, "GPUs")
     covered_density: float = knob(6.0, "models per GPU")
@@ -109,8 +91,6 @@ class UndividedParams:
     tiny_rounds: int = knob(3, "rounds")
     idle_rounds: int = knob(4, "rounds")
     default_rounds: int = knob(1, "rounds")
-    certificates: int = knob(3, "certificates")
-    checked_part: float = knob(0.25, "part of the time left")
     kicks: int = knob(200, "kicks")
     kicks_per_model: int = knob(5, "kicks per model")
     compiled_kicks: int = knob(2_000, "kicks")

@@ -91,7 +91,7 @@ def _packed_first(search: ClusterState, grid: int) -> Assignment | None:
     None where the bound is not that of these models, or none is found in time.
     """
     from kvplace.solver.construct.confined import Confined  # noqa: PLC0415 - HiGHS: only here
-    from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - same
+    from kvplace.solver.construct.from_configurations import Configurer  # noqa: PLC0415 - HiGHS: only here
 
     instance, watch = search.instance, search.watch
     if search.tail is None or instance.blueprints or instance.uneven:
@@ -109,18 +109,17 @@ def _packed_first(search: ClusterState, grid: int) -> Assignment | None:
 
 
 def _sharing(
-    search: ClusterState, fixed: Sequence[int] | None = None, turn: int | None = None
+    search: ClusterState, fixed: Sequence[int] | None = None, turn: int = 0, *, longer: bool = False
 ) -> Sharing | None:
     """Return what exchanges shards of two sizes by compiled kernels; None where they are not.
 
-    Some models stay where they are, as `share_out` says. With a turn, it does so for longer.
+    Some models stay where they are, as `share_out` says. The seed is that of a turn.
     """
     from kvplace.solver.improve.movable_shards import share_out  # noqa: PLC0415 - numba: only here
 
     if not (keeps(search) and ready(search, "EVENING")):
         return None
-    seed = search.seed + (turn or 0)
-    return partial(share_out, seed=seed, fixed=fixed, longer=turn is not None)
+    return partial(share_out, seed=search.seed + turn, fixed=fixed, longer=longer)
 
 
 def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
@@ -299,8 +298,9 @@ def make_room(search: ClusterState) -> None:
     with watch.part(search.knobs.relieved_part):
         while board.worst() > missed * (1 + near) and search.left > 0 and not watch.stop:
             target = (board.worst() + missed) / 2
+            sharing = _sharing(search, (), search.steps, longer=True)
             with watch.part(RELIEVED_EACH):
-                found = relieved(begun, target, watch, _sharing(search, (), search.steps)) or board
+                found = relieved(begun, target, watch, sharing) or board
             search.steps += 1
             met = found.worth() < board.worth()
             begun = found if begun is board and not met else board

@@ -6,7 +6,7 @@ from kvplace.core.placement import Placement
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.neighbourhoods.kinds import nearby
-from kvplace.solver.strategies.assigned import ask_program, placed, rank
+from kvplace.solver.strategies.assigned import ask_program, going_on, placed, rank
 from kvplace.solver.strategies.cluster import stages, starts, supports
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import Beside, Stage, Strategy, run_stages
@@ -16,20 +16,10 @@ BEGINNING: tuple[Stage[ClusterState], ...] = (
     Stage("start", starts.start, closed=True),
     Stage("ejection", starts.make_room, supports.roomy, steps=True),
     Stage(
-        "parallel-exchanges", starts.descend, lambda s: s.board is not None and s.large, closed=True
+        "parallel-exchanges", starts.descend, lambda s: s.large and supports.begun(s), closed=True
     ),
-    Stage(
-        "parallel-exchanges",
-        starts.exchange,
-        lambda s: supports.arrayed(s) and s.placed,
-        steps=True,
-    ),
-    Stage(
-        "pair-exchanges",
-        starts.descend,
-        lambda s: s.board is not None and bool(s.starts),
-        closed=True,
-    ),
+    Stage("parallel-exchanges", starts.exchange, supports.exchanged, steps=True),
+    Stage("pair-exchanges", starts.descend, supports.begun, closed=True),
     Stage("ejection", starts.mend, lambda s: supports.few(s) and not s.placed and not s.tiny),
 )
 """What places all models, and betters that."""
@@ -39,28 +29,12 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         *BEGINNING,
         Stage("configuration-bound", ask_program, supports.quick),
         Stage("enumeration", stages.enumerate_all, lambda s: s.board is not None and s.tiny),
-        Stage(
-            "exact-decisions", stages.decide, lambda s: supports.quick(s) and not supports.long(s)
-        ),
-        Stage(
-            "configuration-bound",
-            stages.ask_classes,
-            lambda s: (
-                supports.few(s)
-                and s.placed
-                and (supports.keeps(s) or not supports.refillable(s))
-                and not supports.asking(s)
-            ),
-        ),
+        Stage("exact-decisions", stages.decide, supports.decided_at_once),
+        Stage("configuration-bound", stages.ask_classes, supports.classed),
         Stage("configuration-bound", stages.ask_sets, supports.asking),
     ),
     rounds=(
-        Stage(
-            "domain-filling",
-            stages.refill,
-            supports.refillable,
-            steps=True,
-        ),
+        Stage("domain-filling", stages.refill, supports.refillable, steps=True),
         Stage(
             "domain-program",
             stages.fill_by_program,
@@ -68,28 +42,13 @@ STRATEGY: Strategy[ClusterState] = Strategy(
             steps=True,
             beside=Beside("configuration-bound", stages.tighten_beside, supports.tightened_beside),
         ),
-        # Models of one way each are exchanged first: no exact search lowers their value as fast.
-        Stage(
-            "iterated-local-search",
-            stages.iterate,
-            lambda s: supports.long(s) and s.instance.simple,
-            steps=True,
-        ),
+        Stage("iterated-local-search", stages.iterate, supports.kicked_first, steps=True),
         # After a good value is known: far above it, targets tell nothing and cost as much.
         Stage("configuration-bound", stages.tighten, supports.tightened),
         Stage("set-program", stages.cover, supports.coverable),
         Stage("domain-cases", stages.divide, supports.dividable),
-        Stage(
-            "exact-decisions",
-            stages.decide,
-            lambda s: supports.quick(s) and (supports.long(s) or s.round > 0),
-        ),
-        Stage(
-            "iterated-local-search",
-            stages.iterate,
-            lambda s: supports.long(s) and not s.instance.simple,
-            steps=True,
-        ),
+        Stage("exact-decisions", stages.decide, supports.decided_again),
+        Stage("iterated-local-search", stages.iterate, supports.kicked_last, steps=True),
         Stage("ejection", starts.make_room, supports.roomy, steps=True),
         Stage("ejection", stages.eject, supports.ejectable, steps=True),
     ),
@@ -106,7 +65,7 @@ REFERENCE: Strategy[ClusterState] = Strategy(
     once=(
         Stage("start", starts.start_as_reference, closed=True),
         Stage("pair-exchanges", stages.lower, placed, closed=True),
-        Stage("balance", stages.balance, lambda s: s.placed and s.left > 0, closed=True),
+        Stage("balance", stages.balance, going_on, closed=True),
     ),
 )
 

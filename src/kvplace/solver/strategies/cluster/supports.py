@@ -17,6 +17,16 @@ def rankable(search: ClusterState) -> bool:
     return proved and search.tiny and not chosen and not search.watch.stop
 
 
+def begun(search: ClusterState) -> bool:
+    """Whether there are starts, the best of which is to be bettered."""
+    return search.board is not None and bool(search.starts)
+
+
+def exchanged(search: ClusterState) -> bool:
+    """Whether kernels better the best start."""
+    return arrayed(search) and search.placed
+
+
 def few(search: ClusterState) -> bool:
     """Whether models are few enough for searches that look at each of them."""
     return search.board is not None and not search.many
@@ -52,6 +62,22 @@ def quick(search: ClusterState) -> bool:
 def asking(search: ClusterState) -> bool:
     """Whether that program is asked before link domains are filled, as its bound says where to."""
     return quick(search) and refillable(search) and not small(search)
+
+
+def classed(search: ClusterState) -> bool:
+    """Whether the program on size classes is asked for a bound before the rounds."""
+    first = keeps(search) or not refillable(search)
+    return few(search) and search.placed and first and not asking(search)
+
+
+def decided_at_once(search: ClusterState) -> bool:
+    """Whether targets are decided before the rounds, as no kernels are loaded for those."""
+    return quick(search) and not long(search)
+
+
+def decided_again(search: ClusterState) -> bool:
+    """Whether targets are decided in the rounds: in the first only where they were not before."""
+    return quick(search) and (long(search) or search.round > 0)
 
 
 def choosable(search: ClusterState) -> bool:
@@ -134,11 +160,9 @@ def tightened(search: ClusterState) -> bool:
 
     Under several pressures exact decisions raise it, where options are few.
     """
-    knobs, instance = search.knobs, search.instance
-    sparse = instance.n <= knobs.quick_density * instance.g
-    sparse &= len(instance.size) <= knobs.tightened_options
-    asked = instance.pressures > 1 and quick(search)
-    return not asked and sparse and search.placed and search.value > 0 and not search.tiny
+    asked = search.instance.pressures > 1 and quick(search)
+    refuted = not asked and refutable(search) and search.placed
+    return refuted and search.value > 0 and not search.tiny
 
 
 def tightened_beside(search: ClusterState) -> bool:
@@ -171,6 +195,16 @@ def long(search: ClusterState) -> bool:
     """Whether there are several pressures, and time to load the kernels."""
     knobs, several = search.knobs, search.instance.pressures > 1
     return several and few(search) and search.placed and search.watch.limit >= knobs.compiled
+
+
+def kicked_first(search: ClusterState) -> bool:
+    """Whether kicks come before exact searches, which lower undivided models less fast."""
+    return long(search) and search.instance.simple
+
+
+def kicked_last(search: ClusterState) -> bool:
+    """Whether kicks come after exact searches."""
+    return long(search) and not search.instance.simple
 
 
 def arrayed(search: ClusterState) -> bool:

@@ -90,8 +90,8 @@ def relieve(search: LargeState) -> None:
 def kick(search: LargeState) -> None:
     """Go on with kicks, twice as long each time, where exchanges no longer help."""
     from kvplace.solver.improve.iterated_pairs import COMPILED as KICKS  # noqa: PLC0415 - rarely
-    from kvplace.solver.improve.iterated_pairs import iterate_pairs  # noqa: PLC0415 - same
-    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - same
+    from kvplace.solver.improve.iterated_pairs import iterate_pairs  # noqa: PLC0415 - rarely
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - rarely
 
     assert search.packing is not None
     if not kernels_ready(KICKS):
@@ -140,8 +140,8 @@ def price_classes(search: LargeState) -> None:
 def price_sets(search: LargeState) -> None:
     """Ask the configuration program on single models for a better bound, within each pressure."""
     from kvplace.solver.bounds.option_prices import first_checked  # noqa: PLC0415 - HiGHS: only here
-    from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - same
-    from kvplace.solver.exact.close_gap import Proof, climb  # noqa: PLC0415 - same
+    from kvplace.solver.column_generation.option_sets import OptionSets  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import Proof, climb  # noqa: PLC0415 - HiGHS: only here
 
     if not ready(search, "PRICING"):
         return

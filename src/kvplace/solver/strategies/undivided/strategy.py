@@ -5,7 +5,7 @@ import math
 from kvplace.core.placement import Placement
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_placement
-from kvplace.solver.strategies.assigned import ask_program, placed, rank
+from kvplace.solver.strategies.assigned import ask_program, going_on, placed, rank
 from kvplace.solver.strategies.stages import Stage, Strategy
 from kvplace.solver.strategies.undivided import stages, supports
 from kvplace.solver.strategies.undivided.search import UndividedState
@@ -35,14 +35,7 @@ STRATEGY: Strategy[UndividedState] = Strategy(
 
 REFERENCE: Strategy[UndividedState] = Strategy(
     once=(Stage("start", stages.start_as_reference, closed=True),),
-    last=(
-        Stage(
-            "balance",
-            lambda s: s.balance(math.inf),
-            lambda s: s.placed and s.left > 0,
-            closed=True,
-        ),
-    ),
+    last=(Stage("balance", lambda s: s.balance(math.inf), going_on, closed=True),),
 )
 
 
