@@ -54,6 +54,15 @@ def test_cells_are_the_larger_of_memory_and_time():
     )
 
 
+def test_of_windows_with_the_same_peak_the_calmest_is_that_of_less_in_all():
+    of = problem()
+    rates = [{"day": 2.0, "night": 1.0}, {"day": 2.0, "night": 2.0}]
+    windows = [{w: Demand(rate, 1.0, 0.0) for w, rate in each.items()} for each in rates]
+    models = (replace(m, windows=ws) for m, ws in zip(of.models, windows, strict=True))
+    found = by_window(result(replace(of, models=tuple(models))))
+    assert "the calmest window is night, in which no GPU is above 50 %" in found["says"]
+
+
 def test_many_gpus_and_windows_are_cut_to_the_fullest():
     windows = tuple(f"w{at}" for at in range(WINDOWS_SHOWN + 3))
     found = by_window(result(problem(GPUS_SHOWN + 6, windows)))

@@ -38,7 +38,8 @@ def by_window(result: Result) -> dict[str, Any] | None:
     when = Counter(gpu.binding[1] for gpu in held)
     busiest, often = when.most_common(1)[0]
     kinds = [f"{_WORDS[kind]} on {binding[kind]:,}" for kind in ("kv", "time") if binding[kind]]
-    quiet = min(range(len(names)), key=peaks.__getitem__)
+    loads = [sum(_cell(gpu, at)[0] for gpu in held) for at in range(len(names))]
+    quiet = min(range(len(names)), key=lambda at: (peaks[at], loads[at]))
     return {
         "windows": [clean(names[at]) for at in shown],
         "left_out": len(names) - len(shown),
