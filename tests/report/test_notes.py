@@ -9,6 +9,7 @@ from kvplace.report.alike import look_alikes
 from kvplace.report.notes import notes, overloaded
 from kvplace.report.page.markdown import markdown_summary
 from kvplace.report.page.recommendation import as_sentence, recommendation, sources
+from kvplace.report.summary import summary
 from kvplace.solver.solve import solve
 
 HEAD = """\
@@ -24,6 +25,7 @@ LLAMA = """\
     demand: {requests_per_second: %s, prompt_tokens: 900, output_tokens: %s}
     slo: {ttft: %s, tpot: %s}
 """
+NAME = "meta-llama/Llama-3.1-8B-Instruct"
 RERANKER = """\
   - {name: reranker, weights: 1.1GiB, demand: {requests_per_second: 5}, slo: {latency: 100ms}%s}
 """
@@ -113,6 +115,17 @@ def test_a_degree_that_engines_refuse_is_a_warning_of_models_made_in_python(degr
     found = {note.kind: str(note) for note in notes(problem, solve(problem).evaluation)}
     assert ("degree" in found) == bool(reason)
     assert reason in found.get("degree", "")
+
+
+def test_a_soft_rule_that_is_broken_is_told_and_counted():
+    pair = RERANKER % ", replicas: 1"
+    apart = f"rules: [{{rule: apart, models: [reranker, {NAME}], over: gpu, soft: 2}}]\n"
+    text = llama() + pair + apart
+    assert "soft rule" not in told(text, gpus=2)
+    assert told(text)["soft rule"].startswith("note: a soft rule of tier 2 is broken: ")
+    result = solve(parse_fleet(HEAD % 1 + text))
+    assert ", 1 soft rule broken" in summary(result)
+    assert "- **note:** a soft rule of tier 2 is broken: " in markdown_summary(result)
 
 
 def test_warnings_come_first_and_nothing_is_said_of_what_does_not_fit():

@@ -238,6 +238,12 @@ def _of_placement(problem: Problem, evaluation: Evaluation) -> Iterator[Note]:
         pressures = evaluation.pressures
         worst = evaluation.gpus[pressures.index(max(pressures))]
         yield Note("warning", "overload", _overload(problem, worst))
+    broken = evaluation.preferences
+    for violation in broken[:_NAMED]:
+        text = f"a soft rule of tier {violation.tier} is broken: {violation.message}"
+        yield Note("note", "soft rule", text)
+    if len(broken) > _NAMED:
+        yield Note("note", "soft rule", f"{len(broken) - _NAMED} more soft rules are broken")
     told = evaluation.sums.time_shares or not problem.plain
     if told and len(problem.models) <= _MOST_MODELS:
         occupied = evaluation.occupied

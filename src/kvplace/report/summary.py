@@ -60,6 +60,8 @@ def summary(result: Result) -> str:
     copies = f" in {replicas:,} replicas" if replicas != models else ""
     idle = f"{used:,} of " if used < fleet else ""
     parts.append(f"{format_count(models, 'model')}{copies} on {idle}{format_count(fleet, 'GPU')}")
+    if broken := len(result.evaluation.preferences):
+        parts.append(f"{format_count(broken, 'soft rule')} broken")
     if result.balance:
         parts.append(_balanced(result, result.evaluation))
     parts.append(format_seconds(result.seconds))

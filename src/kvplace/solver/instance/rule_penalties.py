@@ -131,10 +131,10 @@ class Costs:
         """Whether no rule speaks of a model."""
         return not self._of[j]
 
-    def breaking(self) -> set[int]:
-        """Return the models of which rules speak that must hold and do not."""
+    def breaking(self, *, soft: bool = False) -> set[int]:
+        """Return the models of which rules speak that must hold and do not, or of soft ones too."""
         pairs = zip(self.trackers, self._plans, strict=True)
-        return {j for tracker, plan in pairs if not plan.tier and tracker.amount > 0
+        return {j for tracker, plan in pairs if (soft or not plan.tier) and tracker.amount > 0
                 for j in plan.concerned}  # fmt: skip
 
     @property

@@ -10,7 +10,7 @@ from kvplace.solver.construct.deal import dealt_near
 from kvplace.solver.construct.excess import Sharing, relieved
 from kvplace.solver.construct.target_search import construct, lowered, some_assignments
 from kvplace.solver.improve.descent import settle
-from kvplace.solver.improve.keep_rules import keep_rules
+from kvplace.solver.improve.keep_rules import change_places, keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.large_neighbourhood.ejection import repaired
@@ -264,6 +264,7 @@ def descend(search: ClusterState) -> None:
             most = min(search.knobs.steps, search.left)
             search.steps += settle(board, search.watch, most, wide(board))
     search.board = min(boards, key=Assignment.worth)
+    search.steps += change_places(search.board, search.watch, search.left)
     search.starts = []
     best = search.best
     search.watch.tell("start", best.worst() if best.valid else None, search.low)
