@@ -112,7 +112,7 @@ def solve(
     if start is None and few and not any(problem.loads):
         start = _spread(problem, watch, settings.seed)
     try:
-        search.reference(start) if solver == "reference" else search.solve(start)
+        search.solve(start, textbook=solver == "reference")
     except MemoryError:
         watch.exhaust()
     with paused_collector():  # one look for all that is made from here on

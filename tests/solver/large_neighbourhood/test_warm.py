@@ -135,7 +135,7 @@ def test_what_is_compiled_ahead_is_what_searches_call():
         while not placed:
             problem = random_split_problem(draw, objectives=(objective,))
             search = ClusterSearch(problem, Settings(iterations=300))
-            search.reference(None)
+            search.solve(None, textbook=True)
             placed = search.placement is not None and not search.closed
         search.steps = 0
         OptionSets(search.instance, compiled=True).decide(search.value, Watch())
@@ -143,7 +143,7 @@ def test_what_is_compiled_ahead_is_what_searches_call():
             stage(search)
     rows = [(draw.randint(4, 14), draw.uniform(0, 20)) for _ in range(18)]
     search = UndividedSearch(byte_problem([70, 90, 70], rows), Settings(watch=Watch(60.0)))
-    search.reference(None)
+    search.solve(None, textbook=True)
     iterate_undivided(search)
     rows = [(draw.randint(4, 14), draw.uniform(0, 20)) for _ in range(60)]
     LargeSearch(byte_problem([90] * 8, rows), Settings(), threads=1).solve(None)

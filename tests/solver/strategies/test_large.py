@@ -242,7 +242,7 @@ def test_effort_grows_where_pairs_have_few_subsets():
 
 def test_there_is_no_textbook_of_kernels():
     with pytest.raises(NotImplementedError):
-        search_of(fleet(1)).reference(None)
+        search_of(fleet(1)).solve(None, textbook=True)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,9 @@ class LevelBound:
             if low < met * (1 - FAR):
                 high = high if prices is None else min(high, met * (1 + ABOVE))
                 self._rise_anew(low, high, groups, watch, met, prices)
-        self._gather()
+        found = [*self._coarse.found, *self._targets.found, *self._fine.found]
+        self._found = sorted(found, key=lambda prices: prices.target)
+        self.value = self._found[-1].target if self._found else 0.0
 
     def _rise_kept(self, low: float, high: float, groups: Groups | None, watch: Watch) -> None:
         """Ask on the grids of models that must be left KV, the coarse one first.
@@ -158,12 +160,6 @@ class LevelBound:
                 low = self._fine.begin(last.prices, low, high, watch)
             high = min(high, low * (1 + FINER))
             self._fine.rise(low, high, groups, watch, first=first)
-
-    def _gather(self) -> None:
-        """Sort what was found."""
-        found = [*self._coarse.found, *self._targets.found, *self._fine.found]
-        self._found = sorted(found, key=lambda prices: prices.target)
-        self.value = self._found[-1].target if self._found else 0.0
 
     def _groups(self, board: Assignment, target: float) -> Iterable[tuple[int, Floats]]:
         """Yield the type of each GPU of an assignment and the sizes on it."""

@@ -92,7 +92,7 @@ class _Dive:
         A place for a level serves the highest level up to it of which something is left, that of
         a split shard an undivided one where no split one is.
         """
-        used = []
+        used, width, nested = [], self.need.width, self.need.nested
         supply = np.zeros(len(self.left), dtype=np.int64)
         for (room, members), times in columns:
             many = min(times, self.bins[room])
@@ -104,7 +104,7 @@ class _Dive:
         placed = 0
         for room, members, many in used:
             for _ in range(many):
-                sources = (served[c] or served[self._else(c)] for c in members)
+                sources = (served[c] or served[c if nested else c % width] for c in members)
                 found = tuple(sorted(source.pop() for source in sources if source))
                 if found:
                     self.held[room, found] += 1
@@ -146,10 +146,6 @@ class _Dive:
                 if begin and not self.need.nested:
                     supply[level] += supply[class_] - len(found)
         return served
-
-    def _else(self, class_: int) -> int:
-        """Return the class whose shards take a place of one that has none left."""
-        return class_ if self.need.nested else class_ % self.need.width
 
     def _lower(self, kind: int, level: int) -> int:
         """Return the largest class left that goes wherever a class goes, -1 for none."""

@@ -164,7 +164,7 @@ def ask_program(search: AssignedSearch) -> None:
     from kvplace.solver.exact.close_gap import nothing_below  # noqa: PLC0415 - HiGHS: only here
 
     with search.watch.part(ASKED if search.instance.pressures > 1 else 1.0):
-        nothing_below(search.deciding, search.value, search.watch, search.knobs.quick_rounds)
+        nothing_below(search.deciding, search.value, search.watch, search.knobs.program_rounds)
     search.adopt()
 
 

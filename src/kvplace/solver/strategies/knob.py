@@ -19,9 +19,9 @@ class ProofParams:
     ----------
     ranked
         Partial placements looked at for the best balance of a tiny fleet.
-    quick_rounds, program_rounds
-        Rounds of column generation of the first question, and per target in the first round;
-        doubled every round.
+    program_rounds
+        Rounds of column generation of a question, and per target in the first round; doubled every
+        round.
     nodes
         Nodes of an exact decision in the first round; doubled every round.
     certificates
@@ -34,7 +34,6 @@ class ProofParams:
     ranked: int = knob(
         3_000, "partial placements", "measured: 44 of 50 ADRS cases to the last rank"
     )
-    quick_rounds: int = knob(60, "rounds")
     program_rounds: int = knob(60, "rounds")
     nodes: int = knob(10_000, "nodes")
     certificates: int = knob(3, "certificates")

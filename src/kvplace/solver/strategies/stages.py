@@ -202,19 +202,12 @@ class Search(ABC):
             Share of each GPU's memory that a step which takes memory there must leave free.
         """
 
-    def solve(self, start: Placement | None) -> None:
-        """Do everything that can pay, from a placement as well where there is one."""
+    def solve(self, start: Placement | None, *, textbook: bool = False) -> None:
+        """Do everything that can pay, or what a textbook would, from a placement as well if any."""
         if start is not None:
             self.take_start(start)
-        run_strategy(self, self.strategy)
-        self.limited = self.left <= 0 and not self.closed
-
-    def reference(self, start: Placement | None) -> None:
-        """Do what a textbook would, from a placement as well where there is one."""
-        if start is not None:
-            self.take_start(start)
-        run_strategy(self, self.textbook)
-        self.limited = self.left <= 0
+        run_strategy(self, self.textbook if textbook else self.strategy)
+        self.limited = self.left <= 0 and (textbook or not self.closed)
 
     @property
     def closed(self) -> bool:

@@ -118,9 +118,9 @@ class LargeState(Search):
     def take_start(self, start: Placement) -> None:  # noqa: D102 - of the base class
         self.given = np.array(load_placement(self.problem, self.instance, start))
 
-    def solve(self, start: Placement | None) -> None:  # noqa: D102 - of the base class
+    def solve(self, start: Placement | None, *, textbook: bool = False) -> None:  # noqa: D102 - of the base class
         with closing(Crew(self.threads)) as self.crew:
-            super().solve(start)
+            super().solve(start, textbook=textbook)
         needed = COMPILED_SEVERAL if self.instance.pressures > 1 else COMPILED
         if self.watch.limit < math.inf and not all(map(is_compiled, needed)):
             from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - rarely
