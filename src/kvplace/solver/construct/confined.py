@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-import highspy
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
@@ -179,19 +178,14 @@ def _cover(
         Entry((*some, n + kind), (float(times),) * (len(some) + 1))
         for (kind, some), times in zip(sets, wide, strict=True)
     ]
-    add_columns(highs, entries, upper=float(shards.max()))
+    costs = SCALE * worths[[kind for kind, _ in sets]] * wide
+    add_columns(highs, entries, float(shards.max()), costs, whole=True)
     add_columns(highs, [
         Entry((k, n + kinds + of), (-float(shards[k]), 1.0)) for k, of in enumerate(count.tolist())
-    ], upper=1.0)  # fmt: skip
-    every = np.arange(len(sets) + n, dtype=np.int32)
-    costs = SCALE * worths[[kind for kind, _ in sets]] * wide
-    highs.changeColsCost(len(sets), every[: len(sets)], costs)
-    highs.changeColsIntegrality(
-        len(every), every, np.array([highspy.HighsVarType.kInteger] * len(every))
-    )
+    ], upper=1.0, whole=True)  # fmt: skip
     highs.run()
     values = np.array(highs.getSolution().col_value)
-    if len(values) != len(every) or highs.getInfo().primal_solution_status != FEASIBLE:
+    if len(values) != len(sets) + n or highs.getInfo().primal_solution_status != FEASIBLE:
         return None
     taken = np.round(values).astype(np.int64)
     left, found = (shards * taken[len(sets) :]).tolist(), list[_Set]()
