@@ -15,8 +15,6 @@ WEIGHED = 200
 """Prices of room looked at to mix the limits."""
 NODES = 1_000_000
 """Rows looked at by a search."""
-CLOSER = 16
-"""How many times as many where that settles nothing."""
 RANKED = (0.0, 0.5, 1.0)
 """Powers of their sizes by which prices are divided for the order in which sets are filled up."""
 FILLED = 16
@@ -33,24 +31,15 @@ class CompiledKnapsack(Knapsack):
     sizes, prices, capacity, groups
         As of `Knapsack`, but that the first of several limits, which mixes the others, is mixed
         anew for these prices.
-    closer
-        Whether a search takes longer before it gives up.
     """
 
     def __init__(
-        self,
-        sizes: Floats,
-        prices: Floats,
-        capacity: Floats,
-        groups: Ints | None = None,
-        *,
-        closer: bool = False,
+        self, sizes: Floats, prices: Floats, capacity: Floats, groups: Ints | None = None
     ) -> None:
         if len(sizes) > 1 and len(prices) and capacity.min() > 0:
             sizes = np.vstack([_mixed(sizes[1:] / capacity[1:, None], prices, groups), sizes[1:]])
             capacity = np.append(1 + EDGE, capacity[1:])
         super().__init__(sizes, prices, capacity, groups)
-        self._closer = CLOSER if closer else 1
 
     def _fill(self, levels: Ints, tables: Floats) -> None:
         level_tables(levels, self._price, self._after, tables)
@@ -79,7 +68,7 @@ class CompiledKnapsack(Knapsack):
         scales = self._scale * (1 + 1e-12)
         count, least, whole = dearest_sets(
             self._sizes, np.array(self._capacity), self._price, self._after, self._next,
-            self._tables, scales, float(floor), NODES * self._closer, rows, lengths,
+            self._tables, scales, float(floor), NODES, rows, lengths,
             np.zeros(most),
         )  # fmt: skip
         found = self._numbered(rows[:count], lengths[:count])

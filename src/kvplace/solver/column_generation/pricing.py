@@ -85,7 +85,7 @@ class Pool:
         self.filled = compiled and all(room.groups is None for room in rooms)
         self._groups: list[list[Ints]] = [[] for _ in rooms]
         self._window = [0.02] * len(rooms)
-        self._closer, self._since = False, 0
+        self._since = 0
 
     def filled_up(self, prices: Floats) -> list[Column]:
         """Return sets with each undivided model, filled up in the order of some prices."""
@@ -100,12 +100,6 @@ class Pool:
             sets = [row for of in table.with_each() for row in some[of].tolist()]
             found += [(type_, tuple(members)) for members in sets]
         return found
-
-    def look_closer(self) -> bool:
-        """Look closer from now on; whether there are several limits, and that is new."""
-        new = not self._closer and any(len(room.capacity) > 1 for room in self._rooms)
-        self._closer |= new
-        return new
 
     def dearer(self, prices: Floats, worths: Floats) -> list[Column]:
         """Return columns priced above their worth, the dearest first, few per model."""
@@ -169,8 +163,7 @@ class Pool:
         from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack  # noqa: PLC0415 - numba
 
         groups = None if room.groups is None else room.groups[some]
-        sizes = room.sizes[:, some]
-        table = CompiledKnapsack(sizes, prices[some], room.capacity, groups, closer=self._closer)
+        table = CompiledKnapsack(room.sizes[:, some], prices[some], room.capacity, groups)
         window, least = self._window[type_], worth + slack(prices, worth)
         filled = table.with_each() if self.filled else []
         if self._since % EXACT and any(prices[some[of]].sum(axis=1).max() > least for of in filled):
@@ -215,8 +208,7 @@ class Pool:
                 if found or floor <= least:
                     return found, floor
                 high = floor
-                if not self._closer:
-                    break  # columns are wanted, not the highest price
+                break  # columns are wanted, not the highest price
             floor = (low + high) / 2
         return table.above(least, SETS // 4, beam=True), high
 

@@ -131,23 +131,20 @@ class SetPricing(Pricing):
         prices = program.cheapest(prices)
         if program.extend(master, pool.dearer(prices, worths)):
             return True
-        while True:
-            true_worths, exact = worths, False
-            for part in self._parts:
-                centre = self._centre
-                near = program.cheapest(part * centre.prices + (1 - part) * prices)
-                true_worths, exact = pool.refill(near, part * centre.worths + (1 - part) * worths)
-                new = pool.dearer(prices, worths)
-                found = program.verdict(self.best.target, near, true_worths, exact=False)
-                if found.share > self.best.share:
-                    self.best = self._centre = found
-                    program.keep(found)
-                if self._refuted or self._watch.stop:
-                    return False
-                if program.extend(master, new):
-                    return True
-            if exact or not pool.look_closer():
-                break
+        true_worths, exact = worths, False
+        for part in self._parts:
+            centre = self._centre
+            near = program.cheapest(part * centre.prices + (1 - part) * prices)
+            true_worths, exact = pool.refill(near, part * centre.worths + (1 - part) * worths)
+            new = pool.dearer(prices, worths)
+            found = program.verdict(self.best.target, near, true_worths, exact=False)
+            if found.share > self.best.share:
+                self.best = self._centre = found
+                program.keep(found)
+            if self._refuted or self._watch.stop:
+                return False
+            if program.extend(master, new):
+                return True
         last = program.verdict(self.best.target, prices, true_worths, exact=exact)
         self.best = last if exact else max(last, self.best, key=lambda found: found.share)
         return False
