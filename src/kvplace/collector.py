@@ -10,7 +10,8 @@ def paused_collector() -> Iterator[None]:
     """Pause the cyclic garbage collector while many objects are made that stay.
 
     It would look at all of them each time their number has grown by a quarter, which takes as long
-    as making them. What no longer has a reference is given back as ever.
+    as making them. What no longer has a reference is given back as ever. Afterwards they count as
+    old, so that the collector does not look at all of them at once either.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -18,4 +19,7 @@ def paused_collector() -> Iterator[None]:
         yield
     finally:
         if was_enabled:
+            if not gc.get_freeze_count():  # else a program keeps its own from the collector
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()

@@ -30,6 +30,8 @@ def test_a_fleet_knows_where_its_gpus_are():
         "b/0", "b", "b/l", "z",
     ]  # fmt: skip
     assert fleet.domain("a/0", "zone") is None
+    for key in ("gpu", "node", "link", "zone"):
+        assert fleet.domains(key) == [fleet.domain(gpu.id, key) for gpu in fleet.gpus]
 
 
 def test_ids_that_are_twice_are_named():

@@ -193,6 +193,16 @@ class Fleet:
             return f"{node.name}/{self.gpus[self.position[gpu_id]].link}"
         return node.labels.get(key)
 
+    def domains(self, key: str) -> list[str | None]:
+        """Return what `domain` returns of each GPU, in the order of `gpus`."""
+        if key == "gpu":
+            return list(self.position)
+        if key == "link":
+            return [f"{node.name}/{gpu.link}" for node in self.nodes for gpu in node.gpus]
+        names = (node.name if key == "node" else node.labels.get(key) for node in self.nodes)
+        counts = (len(node.gpus) for node in self.nodes)
+        return [*chain.from_iterable(map(repeat, names, counts))]
+
     def _nodes_by_gpu(self) -> Mapping[str, Node]:
         """Return the node of each GPU; listed at the first call, since not all fleets are asked."""
         if not self._node_of:

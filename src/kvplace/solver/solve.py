@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from kvplace.collector import paused_collector
 from kvplace.core.certificates.balance import RankBound
@@ -214,13 +215,14 @@ def _pairs_ready() -> bool:
 
 def _at_targets(problem: Problem, search: Search, found: Placement) -> Placement:
     """Return a placement without the copies that its models' targets make needless."""
+    of = list(map(attrgetter("replicas.target"), problem.models))
+    if of.count(None) == len(of):
+        return found
     targets = {
         j: target
         for j, i in enumerate(search.instance.model_index)
-        if (target := problem.models[i].replicas.target) is not None
+        if (target := of[i]) is not None
     }
-    if not targets:
-        return found
     from kvplace.solver.assignment.assignment import Assignment  # noqa: PLC0415 - only with targets
     from kvplace.solver.improve.drop_copies import drop_to_targets  # noqa: PLC0415 - only with targets
 

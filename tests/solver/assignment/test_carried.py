@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from boards import assert_kept_up, drawn_boards, undivided
+from kvplace.solver.assignment import assignment
 from kvplace.solver.assignment.assignment import Assignment
 
 
@@ -26,6 +27,20 @@ def test_the_arrays_follow_every_change(seed):
                     for at in range(0, option.shards, option.degree)
                 )
                 board.apply([(j, option, copies)])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_very_many_models_are_placed_at_once_as_one_by_one(seed, monkeypatch):
+    for draw, _, board in drawn_boards(seed, 40):
+        where = [copies if draw.random() < 0.8 else () for copies in board.where]
+        one_by_one = Assignment(board.instance, where)
+        monkeypatch.setattr(assignment, "MANY", 0)
+        at_once = Assignment(board.instance, where)
+        monkeypatch.undo()
+        assert at_once.arrays.load.tolist() == one_by_one.arrays.load.tolist()
+        assert at_once.costs.vector == one_by_one.costs.vector
+        for name in ("where", "option", "members", "free", "kept", "load", "pressure", "missing"):
+            assert getattr(at_once, name) == getattr(one_by_one, name)
 
 
 @pytest.mark.parametrize("seed", range(2))

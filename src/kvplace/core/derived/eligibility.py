@@ -1,11 +1,10 @@
 """Eligibility: the GPUs that types and hard rules let each model run on."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from kvplace.core.hardware import Fleet, usable
+from kvplace.core.hardware import GPU, Fleet, usable
 from kvplace.core.rules.rule import Rule
 
 
@@ -64,13 +63,35 @@ class Eligibility:
             found.append(allowed)
         return found
 
+    def _linked(self, index: int) -> list[list[GPU]]:
+        """Return the GPUs that a model may run on, by link domain."""
+        allowed = self.allowed[index]
+        at = id(allowed)  # the sets are kept alive by `allowed`
+        if at not in self._by_link:
+            found = ([gpu for gpu in held if gpu.id in allowed] for held in self._every_link)
+            self._by_link[at] = [some for some in found if some]
+        return self._by_link[at]
+
+    @cached_property
+    def _by_link(self) -> dict[int, list[list[GPU]]]:
+        return {}
+
+    @cached_property
+    def _every_link(self) -> list[list[GPU]]:
+        """All GPUs by link domain."""
+        found: dict[tuple[str, str], list[GPU]] = {}
+        for node in self.fleet.nodes:
+            for gpu in node.gpus:
+                found.setdefault((node.name, gpu.link), []).append(gpu)
+        return list(found.values())
+
     @cached_property
     def every_largest_bytes(self) -> list[int]:
         """Usable memory of the largest GPU that each model may run on; 0 for none."""
-        usable_bytes = self._usable_bytes
-        known = {id(allowed): allowed for allowed in self.allowed}
+        known = {id(allowed): index for index, allowed in enumerate(self.allowed)}
         largest = {
-            at: max(map(usable_bytes.__getitem__, gpus), default=0) for at, gpus in known.items()
+            at: max((max(room) for room in self.rooms(index)), default=0)
+            for at, index in known.items()
         }
         return [largest[id(allowed)] for allowed in self.allowed]
 
@@ -96,31 +117,21 @@ class Eligibility:
 
         Domains with equal GPUs are one.
         """
-        allowed = self.allowed[index]
-        at = id(allowed)  # the sets are kept alive by `allowed`
+        at = id(self.allowed[index])  # the sets are kept alive by `allowed`
         if at not in self._rooms:
-            by_domain: dict[str | None, list[int]] = {}
-            for gpu in allowed:
-                domain = self.fleet.domain(gpu, "link")
-                by_domain.setdefault(domain, []).append(self._usable_bytes[gpu])
-            self._rooms[at] = {tuple(sorted(one, reverse=True)) for one in by_domain.values()}
+            rooms = ([gpu.usable_bytes for gpu in gpus] for gpus in self._linked(index))
+            self._rooms[at] = {tuple(sorted(room, reverse=True)) for room in rooms}
         return self._rooms[at]
 
     @cached_property
     def _rooms(self) -> dict[int, set[tuple[int, ...]]]:
         return {}
 
-    @cached_property
-    def _usable_bytes(self) -> dict[str, int]:
-        return {gpu.id: gpu.usable_bytes for gpu in self.fleet.gpus}
-
     def links(self, index: int) -> tuple[int, ...]:
         """Return how many GPUs each link domain holds that a model may run on, most first."""
-        allowed = self.allowed[index]
-        at = id(allowed)  # the sets are kept alive by `allowed`
+        at = id(self.allowed[index])  # the sets are kept alive by `allowed`
         if at not in self._links:
-            counts = Counter(self.fleet.domain(gpu, "link") for gpu in allowed)
-            self._links[at] = tuple(sorted(counts.values(), reverse=True))
+            self._links[at] = tuple(sorted(map(len, self._linked(index)), reverse=True))
         return self._links[at]
 
     @cached_property
@@ -134,21 +145,19 @@ class Eligibility:
             self._seats[key] = seats(self.links(index), degree)
         return self._seats[key]
 
+    @cached_property
+    def _seats(self) -> dict[tuple[int, int], int]:
+        return {}
+
     def wide(self, index: int, degree: int) -> frozenset[tuple[str, int]]:
         """Return type and usable bytes of the GPUs on which a copy of a degree may have a shard.
 
         Their link domains hold so many GPUs that the model may run on.
         """
-        allowed = self.allowed[index]
-        key = (id(allowed), degree)  # the sets are kept alive by `allowed`
+        key = (id(self.allowed[index]), degree)  # the sets are kept alive by `allowed`
         if key not in self._wide:
-            domain = {gpu: self.fleet.domain(gpu, "link") for gpu in allowed}
-            counts = Counter(domain.values())
-            self._wide[key] = frozenset(
-                (gpu.type, gpu.usable_bytes)
-                for gpu in self.fleet.gpus
-                if gpu.id in allowed and counts[domain[gpu.id]] >= degree
-            )
+            wide = (gpus for gpus in self._linked(index) if len(gpus) >= degree)
+            self._wide[key] = frozenset((g.type, g.usable_bytes) for gpus in wide for g in gpus)
         return self._wide[key]
 
     def widest_bytes(self, index: int, degree: int) -> int:
@@ -159,10 +168,6 @@ class Eligibility:
 
     @cached_property
     def _wide(self) -> dict[tuple[int, int], frozenset[tuple[str, int]]]:
-        return {}
-
-    @cached_property
-    def _seats(self) -> dict[tuple[int, int], int]:
         return {}
 
     def domains(self, index: int, key: str) -> tuple[str, ...]:

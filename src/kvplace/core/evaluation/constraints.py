@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import not_
 
 from kvplace.core.derived.eligibility import seats
 from kvplace.core.evaluation.degrees import degree_that_fits
@@ -46,18 +48,29 @@ class Violation:
     models: tuple[str, ...] = ()
 
 
-def structure_violations(problem: Problem, copies: dict[str, list[Replica]]) -> Iterator[Violation]:
+def structure_violations(
+    problem: Problem, copies: dict[str, list[Replica]], sound: Sequence[int]
+) -> Iterator[Violation]:
     """Yield what is wrong with the copies of each model before any memory is counted.
 
     Every model has an allowed number of copies, numbered apart; every copy has an allowed
     degree and distinct, existing GPUs of one node; copies of one model share no GPU.
+
+    Parameters
+    ----------
+    problem
+        What is placed on what.
+    copies
+        Replicas by model.
+    sound
+        (n,) whether nothing is wrong with those of a model, as `sum_replicas` has seen.
     """
     for name in sorted(copies.keys() - problem.index_of.keys()):
         yield Violation(
             "unknown_model", name, f"{name!r} is no model of the problem", len(copies[name])
         )
     none: list[Replica] = []
-    for model in problem.models:
+    for model in compress(problem.models, map(not_, sound)):
         held = copies.get(model.name, none)
         if not _sound(problem.fleet, model, held):
             yield from _model_violations(problem, model, held)
@@ -66,16 +79,15 @@ def structure_violations(problem: Problem, copies: dict[str, list[Replica]]) -> 
 def _sound(fleet: Fleet, model: Model, held: list[Replica]) -> bool:
     """Whether nothing is wrong with the copies of a model: the quick answer to what is usual."""
     replicas, degrees, types = model.replicas, model.tensor_parallel, model.gpu_types
-    if len(held) == 1 == len(held[0].gpus):
-        device = fleet.gpu(held[0].gpus[0])
-        placed = device is not None and usable(device, types)
-        return placed and replicas.min <= 1 <= replicas.max and 1 in degrees
+    if not replicas.min <= len(held) <= replicas.max:
+        return False
     used = held[0].gpus if len(held) == 1 else [gpu for replica in held for gpu in replica.gpus]
+    if any(gpu not in fleet.position for gpu in used):
+        return False
     return (
-        replicas.min <= len(held) <= replicas.max
-        and (len(held) == 1 or len({replica.index for replica in held}) == len(held))
-        and (len(used) == 1 or len(set(used)) == len(used))
-        and all(gpu is not None and usable(gpu, types) for gpu in map(fleet.gpu, used))
+        (len(held) == 1 or len({replica.index for replica in held}) == len(held))
+        and len(set(used)) == len(used)
+        and (not types or all(usable(gpu, types) for gpu in map(fleet.gpu, used) if gpu))
         and all(len(copy.gpus) in degrees and _in_one_link(fleet, copy.gpus) for copy in held)
     )
 

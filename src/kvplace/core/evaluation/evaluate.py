@@ -199,8 +199,8 @@ def evaluate(problem: Problem, placement: Placement) -> Evaluation:
     if isinstance(assigned, Assigned) and suits(problem, assigned):
         return _evaluation(problem, sum_up(problem, assigned.gpu_of), [], [])
     copies = copies_by_model(placement)
-    sums = sum_replicas(problem, copies)
-    structure = list(structure_violations(problem, copies))
+    sums, sound = sum_replicas(problem, copies)
+    structure = list(structure_violations(problem, copies, sound))
     # Where nothing is wrong so far, no copy is of an unknown model or on an unknown GPU.
     broken = list(rule_violations(problem, placement, None if structure else copies))
     return _evaluation(problem, sums, structure, broken)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, compress, repeat
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import NamedTuple, TypeVar, overload
 
 from kvplace.core.derived.option_table import OptionTable
 from kvplace.core.placement import Assigned, Replica
@@ -132,45 +132,63 @@ def _undivided(problem: Problem, gpu_of: array[int]) -> list[Columns]:
     return found
 
 
-def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> Sums:
-    """Return what the copies of each model put on each GPU."""
-    position = problem.fleet.position
-    shards: list[tuple[Any, ...]] = []
+def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple[Sums, bytearray]:
+    """Return what the copies of each model put on each GPU, and (n,) which are plainly sound.
+
+    A model is where it has one copy on one GPU of the fleet, no model asks for types of GPU, and
+    options that are listed already, as after a search, allow that.
+    """
+    position, index_of, pressed = problem.fleet.position, problem.index_of, problem.pressed
+    table: OptionTable | None = vars(problem).get("option_table")
+    gpu_of, numbers, ranks, rows = array("q"), array("q"), array("q"), array("q")
+    models: list[str] = []
+    keys: list[tuple[int, int, float]] = []
+    sizes, least, loads = list[int](), list[int](), list[float]()
+    if table is not None:
+        sizes, least, loads = table.weights_bytes[:], table.min_kv_bytes[:], table.loads.tolist()
+    sound, untyped = bytearray(len(problem.names)), not any(problem.columns.gpu_types)
     for name, held in copies.items():
-        index = problem.index_of.get(name)
+        index = index_of.get(name)
         if index is None:
             continue
-        parts = [1.0]
+        parts: Sequence[float] = (1.0,)
         if len(held) > 1:
             parts = problem.demand_parts(index, [replica.gpus for replica in held])
-        degree, before = -1, -1.0
+        degree, before, row = -1, -1.0, -1
         for replica, part in zip(held, parts, strict=True):
             gpus = replica.gpus
             if len(gpus) != degree or part != before:
                 degree, before = len(gpus), part
-                need = _need(problem, index, degree, part)
-                key = index, max(1, degree), part
-            shards += [
-                (position[gpu], name, replica.index, rank, *need, key)
-                for rank, gpu in enumerate(gpus)
-                if gpu in position
-            ]
-    columns = tuple(zip(*shards, strict=True)) or ((),) * 8
-    gpu_of, models, replicas, ranks, sizes, least, loads, keys = columns
-    windows = _divided(problem, gpu_of, keys) if problem.pressed else []
-    rows = ShardRows(gpu_of, models, replicas, ranks, sizes, least, loads, windows)
-    return _sums(rows, len(position))
+                row = -1 if table is None else _listed(table, index, degree, part)
+                if row < 0:
+                    row, need = len(sizes), problem.shard(index, max(1, degree), part)
+                    sizes.append(need.weights_bytes)
+                    least.append(need.min_kv_bytes)
+                    loads.append(need.load)
+                elif untyped and part == 1 == degree:
+                    sound[index] = gpus[0] in position
+            for rank, gpu in enumerate(gpus):
+                at = position.get(gpu)
+                if at is not None:
+                    gpu_of.append(at)
+                    models.append(name)
+                    numbers.append(replica.index)
+                    ranks.append(rank)
+                    rows.append(row)
+                    if pressed:
+                        keys.append((index, max(1, degree), part))
+    windows = _divided(problem, gpu_of, keys) if pressed else []
+    taken = [sizes[row] for row in rows], [least[row] for row in rows], [loads[row] for row in rows]
+    shards = ShardRows(gpu_of, models, numbers, ranks, *taken, windows)
+    return _sums(shards, len(position)), sound
 
 
-def _need(problem: Problem, index: int, degree: int, part: float) -> tuple[int, int, float]:
-    """Return what a shard takes; where options are listed already, as after a search, theirs."""
-    table: OptionTable | None = vars(problem).get("option_table")
-    if table is not None:
-        for row in range(table.starts[index], table.starts[index + 1]):
-            if table.degrees[row] == degree and 1 / table.copies[row] == part:
-                return table.weights_bytes[row], table.min_kv_bytes[row], table.loads[row]
-    need = problem.shard(index, max(1, degree), part)
-    return need.weights_bytes, need.min_kv_bytes, need.load
+def _listed(table: OptionTable, index: int, degree: int, part: float) -> int:
+    """Return the row of the option whose copies carry such a part each; -1 where none is listed."""
+    for row in range(table.starts[index], table.starts[index + 1]):
+        if table.degrees[row] == degree and 1 / table.copies[row] == part:
+            return row
+    return -1
 
 
 def _divided(

@@ -23,7 +23,7 @@ from kvplace.formats.validation.parts import MISSING, Part, Written, cached, fie
 _POSITIONAL = 1e-4, 1e16
 """Numbers from and below which are written without an exponent."""
 _SCALARS = json.JSONEncoder(separators=("\n", ": "), allow_nan=False)
-AT_ONCE = 20_000
+AT_ONCE = 1_000
 """Entries of a list that are written together."""
 
 _Texts = Callable[[Sequence[Any], str], list[str]]

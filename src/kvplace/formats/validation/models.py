@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from operator import itemgetter
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -133,19 +134,27 @@ def columns_of(part: type[Part], items: Sequence[Any]) -> Columns[Any]:
         needed = part.model_fields[name].is_required()
         if key not in used and not needed and (used or columns):  # one tells how many there are
             continue
-        rows = [row for row, item in enumerate(items) if key in item]
-        if len(rows) < len(items) and needed:
-            raise ValueError
         held, *others = get_args(kind) if get_origin(kind) is Annotated else (kind,)
         part_of = isinstance(held, type) and issubclass(held, Part)
         if part_of and all(isinstance(other, Documented) for other in others):
+            if needed and not all(key in item for item in items):
+                raise ValueError
             columns[name] = columns_of(held, [item.get(key, {}) for item in items])
             continue
-        values = adapter(list[kind]).validate_python([items[row][key] for row in rows])  # type: ignore[valid-type]  # made here
-        column = [core.get(name)] * len(items)
-        for row, value in zip(rows, values, strict=True):
-            if value is not None:
-                column[row] = value if type(value) in PLAIN else built(value)
+        rows: Sequence[int] = range(len(items))
+        try:
+            given = list(map(itemgetter(key), items))
+        except KeyError:
+            if needed:
+                raise ValueError from None
+            rows = [row for row, item in enumerate(items) if key in item]
+            given = [items[row][key] for row in rows]
+        column = adapter(list[kind]).validate_python(given)  # type: ignore[valid-type]  # made here
+        if len(rows) < len(items) or not PLAIN.issuperset(map(type, column)):
+            values, column = column, [core.get(name)] * len(items)
+            for row, value in zip(rows, values, strict=True):
+                if value is not None:
+                    column[row] = value if type(value) in PLAIN else built(value)
         columns[name] = column
     return Columns(part.core, columns)  # type: ignore[arg-type]  # as above
 

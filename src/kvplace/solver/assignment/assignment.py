@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvplace.solver.instance.instance import Copies, Instance, Option
 from kvplace.solver.instance.numbers import Loads
+from kvplace.solver.instance.order import MANY
 from kvplace.solver.instance.pressure import pressure
 from kvplace.solver.instance.rule_penalties import Costs
 
@@ -70,6 +71,9 @@ class Assignment:
         self._several = instance.pressures > 1
         self._uneven: dict[tuple[int, int], Loads] = {}
         self._arrays: Carried | None = None
+        if where is not None and len(where) >= MANY and not instance.uneven:
+            self._put_all(where)
+            return
         for j, copies in enumerate(where or ()):
             if copies:
                 self._put(j, instance.option_of(j, copies), copies)
@@ -93,10 +97,11 @@ class Assignment:
         if self._arrays is None:
             from kvplace.solver.assignment.carried import Carried  # noqa: PLC0415 - numpy: only here
 
-            self._arrays = Carried(self.instance)
-            for g, held in enumerate(self.members):
-                self._arrays.set(g, self.free[g], self.kept[g], self._loads(g), self.pressure[g])
-                assert held or not self.pressure[g]
+            self._arrays = arrays = Carried(self.instance)
+            arrays.free[:], arrays.kept[:] = self.free, self.kept
+            arrays.load[0], arrays.pressure[:] = self.load, self.pressure
+            for g in range(self.instance.g) if self._several else ():
+                arrays.load[:, g] = self._loads(g)
         return self._arrays
 
     def spare(self, margin: float) -> None:
@@ -219,6 +224,21 @@ class Assignment:
         self.where[j], self.option[j] = copies, option
         if len(copies) == option.copies:
             self.missing -= self._least[j]
+
+    def _put_all(self, where: Sequence[Copies]) -> None:
+        """Place all models at once by arrays, as `_put` and `_refresh` do one by one."""
+        from kvplace.solver.assignment.carried import placed  # noqa: PLC0415 - numpy: only here
+
+        option_of, least = self.instance.option_of, self._least
+        for j, copies in enumerate(where):
+            if copies:
+                self.where[j], self.option[j] = copies, option_of(j, copies)
+                self.missing -= least[j]
+            if self.costs.trackers:
+                self.costs.update(j, (), copies)
+        self.members, self.free, self.kept, self.load, self.pressure = placed(
+            self.instance, self.option, self.where
+        )
 
     def _loads(self, g: int) -> list[float]:
         """Return (pressures,) the loads on a GPU, each rounded once."""

@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from kvplace.solver.array_types import Floats, Ints
-from kvplace.solver.instance.instance import Instance, Option
-from kvplace.solver.instance.pressure import fullest
+from kvplace.solver.instance.instance import Copies, Instance, Option
+from kvplace.solver.instance.pressure import fullest, pressures
+
+__all__ = ["Carried", "Placed", "placed"]
 
 
 class Carried:
@@ -88,3 +92,49 @@ class Carried:
             return [mine + more for mine, more in zip(self.load, option.loads[0], strict=True)]
         more = np.array(option.loads)[self._instance.columns.type_of]
         return list(self.load + more.T)
+
+
+class Placed(NamedTuple):
+    """What GPUs carry, in lists.
+
+    Parameters
+    ----------
+    members
+        Models with a shard on each GPU, ascending.
+    free, kept, load, pressure
+        (g,) as in `kvplace.solver.assignment.assignment.Assignment`.
+    """
+
+    members: list[list[int]]
+    free: list[int]
+    kept: list[int]
+    load: list[float]
+    pressure: list[float]
+
+
+def placed(instance: Instance, option: Sequence[Option | None], where: Sequence[Copies]) -> Placed:
+    """Return what GPUs carry where all models are placed at once, of which none is uneven.
+
+    Parameters
+    ----------
+    instance
+        The problem.
+    option, where
+        (n,) the option of each model, and the GPUs of its copies.
+    """
+    columns = instance.columns
+    gpu = np.fromiter(chain.from_iterable(chain.from_iterable(where)), dtype=np.int64)
+    shards = [len(copies) and len(copies) * len(copies[0]) for copies in where]
+    model = np.repeat(np.arange(instance.n), shards)
+    row = np.array([0 if one is None else one.row for one in option], dtype=np.int64)[model]
+    free, kept = columns.memory.copy(), np.zeros(instance.g, dtype=np.int64)
+    np.subtract.at(free, gpu, columns.size[row])
+    np.add.at(kept, gpu, columns.keep[row])
+    order, counts = np.argsort(gpu, kind="stable"), np.bincount(gpu, minlength=instance.g)
+    spans = list(pairwise([0, *np.cumsum(counts).tolist()]))
+    held, of = model[order].tolist(), columns.loads[row, columns.type_of[gpu]][order]
+    loads = [[math.fsum(column[a:b]) for a, b in spans] for column in of.T.tolist()]
+    full = pressures(free, kept, np.array(loads), instance.kv)
+    full[counts == 0] = 0.0
+    members = [held[a:b] for a, b in spans]
+    return Placed(members, free.tolist(), kept.tolist(), loads[0], full.tolist())

@@ -12,7 +12,7 @@ import numpy as np
 from kvplace.collector import paused_collector
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.clock import Watch
+from kvplace.solver.clock import Watch, Within
 from kvplace.solver.construct.candidates import place_model
 from kvplace.solver.construct.excess import VALID
 from kvplace.solver.construct.rematch import WHOLE, Rematch
@@ -27,12 +27,15 @@ PARTS = 16
 APART, SMALL = 0.75, 0.6
 """Part of the GPUs up to which split shards are dealt before all others, each where most room is
 left; and part of a GPU's memory up to which such a shard goes to no larger one."""
-NEAR = (0.003, 7.0), (0.01, 5.0), (0.03, 2.5), (0.1, 0.0), (0.5, 0.0), (2.0, 0.0), (8.0, 0.0)
+NEAR = 0.003, 0.01, 0.03, 0.1, 0.5, 2.0, 8.0
 """Parts above the bound of the targets at which very many models are dealt, until memory holds what
-finds no room. And the time that dealing near so and handing out anew takes, in times of loading
-the problem: measured with 200,000 models on 100,000 GPUs."""
-EVENED = 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 1.0, 4.0
-"""Parts above the bound of the targets at which shards are handed out anew then."""
+finds no room."""
+EVENED, EVENED_PART = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 1.0, 4.0), 0.5
+"""Parts above the bound of the targets at which shards are handed out anew then, and the part of
+the time left that each may take."""
+ANYHOW = 0.16
+"""Part above the bound from which on a target takes no more than a few rounds, and no clock ends
+it: else a GPU may be left with more than its memory."""
 GAIN, PATIENCE = 0.02, 12
 """Part by which that must lower the excess within so many rounds."""
 
@@ -64,9 +67,7 @@ def dealt(
 
 
 @paused_collector()
-def dealt_near(
-    chooser: Chooser, bound: float, watch: Watch, loading: float = 0.0
-) -> Assignment | None:
+def dealt_near(chooser: Chooser, bound: float, watch: Watch) -> Assignment | None:
     """Return an assignment of very many models near a bound, or None where none is found.
 
     Shards are dealt tightly just above the bound. The few that find no room go on top of those that
@@ -79,24 +80,17 @@ def dealt_near(
     bound
         A lower bound on the optimum, above 0.
     watch
-        Ends it early. An assignment that was begun is whole all the same, however far above.
-    loading
-        Seconds that loading the problem took: nearer targets need more of what is left.
+        Ends it early: the assignment is whole all the same, however far above.
     """
     instance, cap = chooser.instance, chooser.caps()[0]
-    for above, needed in NEAR:
-        if needed * loading > watch.left:
-            continue
-        began = watch.seconds
-        if watch.stop:
-            return None
-        target = bound * (1 + above)
+    for above in NEAR:
+        began, target = watch.seconds, bound * (1 + above)
         options = chooser.pick(target, cap)
         table = _Table(instance, options, target, tight=True)
         if not table.pile(np.concatenate([*table.deal_all(Watch(), apart=True)])):
             continue
-        kept = watch.keep(0.0)  # what is made of it takes about as long again
-        watch.keep(kept + watch.seconds - began)
+        kept = watch.keep(0.0)  # what is made of it takes half as long again
+        watch.keep(kept + (watch.seconds - began) / 2)
         table.even_out(bound, above, watch)
         watch.keep(kept)
         board = Assignment(instance, table.where)
@@ -286,7 +280,7 @@ class _Table:
         bound, least
             The targets are at least that part above the bound.
         watch
-            Ends it early.
+            Leaves it the targets from `ANYHOW` on alone, once it ends.
         """
         instance, columns = self._instance, self._columns
         model, gpu = (np.concatenate(arrays) for arrays in zip(*self._seated, strict=True))
@@ -302,9 +296,10 @@ class _Table:
             size = self._need(bound * (1 + above))[model]
             room = memory - np.bincount(gpu, size, instance.g)
             rematch = Rematch(instance, room, model[moves], gpu[moves], size[moves])
-            left = rematch.run(watch, GAIN, PATIENCE)
+            within = Watch() if above >= ANYHOW else Within(watch, watch.left * EVENED_PART)
+            left = rematch.run(within, GAIN, PATIENCE)
             gpu[moves] = rematch.gpu
-            if left <= WHOLE or watch.stop:
+            if left <= WHOLE:
                 break
         found: dict[int, Copies] = {}
         changed = np.zeros(instance.n, dtype=bool)

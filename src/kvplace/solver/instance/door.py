@@ -6,6 +6,7 @@ An instance is loaded once, and what was found is unloaded once; in between ther
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from kvplace.collector import paused_collector
@@ -103,7 +104,7 @@ def _divided(problem: Problem) -> Instance:
     loads, kv_windows, time_windows = _loads(problem, order)
     masks, mask_of = ([], array("i")) if problem.plain else _masks(problem, models, ids)
     allowed = [np.frombuffer(mask, np.bool_) for mask in masks]
-    topology = cache(partial(_domains, problem, tuple(ids)))
+    topology = cache(partial(_domains, problem, tuple(gpus)))
     ground = Ground(problem, ids, topology, [allowed[at] for at in mask_of])
     return Instance(
         array("q", starts.tolist()),
@@ -147,10 +148,10 @@ def _loads(problem: Problem, order: "Ints") -> "tuple[Floats, tuple[int, ...], t
     return np.concatenate([kv, time[:, :, time_windows]], axis=2), kv_windows, time_windows
 
 
-def _domains(problem: Problem, ids: Sequence[str], key: str) -> list[int]:
+def _domains(problem: Problem, gpus: Sequence[int], key: str) -> list[int]:
     """Return domains of a topology key as numbers, -1 where a GPU is in none."""
     numbers: dict[str, int] = {}
-    found = (problem.fleet.domain(id_, key) for id_ in ids)
+    found = map(problem.fleet.domains(key).__getitem__, gpus)
     return [-1 if name is None else numbers.setdefault(name, len(numbers)) for name in found]
 
 
@@ -199,14 +200,16 @@ def _uneven(
         found = (problem.pressures.shard(i, degree, part, t)[1] for t in problem.gpu_types)
         return tuple(tuple(row[window] for window in time) for row in found)
 
+    asked = map(attrgetter("replicas"), problem.models)
+    odd = {i for i, copies in enumerate(asked) if copies.split is not Split.EVEN and copies.max > 1}
     return {
         j: Uneven(
             load(i),
             {degree: problem.rank_part(i, degree) for degree in problem.models[i].tensor_parallel},
             partial(shares, i) if timed else None,
         )
-        for j, i in enumerate(models)
-        if problem.models[i].replicas.split is not Split.EVEN and problem.models[i].replicas.max > 1
+        for j, i in enumerate(models if odd else ())
+        if i in odd
     }
 
 
@@ -227,11 +230,16 @@ def unload_copies(problem: Problem, instance: Instance, where: Sequence[Copies])
     ids = [problem.fleet.gpus[g].id for g in instance.gpu_index]
     names = [problem.names[i] for i in instance.model_index]
     order = sorted(range(instance.n), key=names.__getitem__)  # as placements are
-    held = [sorted(where[j]) for j in order]
+    held = [where[j] if len(where[j]) == 1 else sorted(where[j]) for j in order]
+    alone = list(zip(ids, strict=True))
     columns: dict[str, list[Any]] = {
         "model": [names[j] for j, copies in zip(order, held, strict=True) for _ in copies],
         "index": [index for copies in held for index in range(len(copies))],
-        "gpus": [tuple([ids[g] for g in copy]) for copies in held for copy in copies],
+        "gpus": [
+            alone[copy[0]] if len(copy) == 1 else tuple([ids[g] for g in copy])
+            for copies in held
+            for copy in copies
+        ],
     }
     return Placement(tuple(filled(Replica, len(columns["model"]), columns)))
 

@@ -122,7 +122,9 @@ class Instance(Numbers):
     @cached_property
     def least_bytes(self) -> list[int]:
         """Bytes that each model takes at least, of all its shards together; never 0."""
-        return [max(1, min([o.size * o.shards for o in row], default=1)) for row in self.options]
+        columns = zip(self.size, self.degree, self.copies, strict=True)
+        taken = [size * degree * copies for size, degree, copies in columns]
+        return [max(1, min(taken[a:b], default=1)) for a, b in pairwise(self.starts)]
 
     @cached_property
     def rules_of(self) -> list[list[int]]:

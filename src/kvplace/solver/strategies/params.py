@@ -217,5 +217,5 @@ class Params:
         1.4, "multiple of the loading time", "measured: 0.3 to 1.4"
     )
     cluster_certificate: float = knob(
-        1.3, "multiple of the loading time", "measured on 200,000 models, some split: 1.3"
+        0.6, "multiple of the loading time", "measured on 200,000 models, some split: 0.5"
     )

@@ -31,6 +31,9 @@ PACKED_PART = 0.5
 """Part of the time left that a start with what only the largest GPUs hold packed first may take."""
 RELIEVED_EACH = 0.5
 """Part of the time left for ejection of a large cluster that one target may take."""
+MOVING = 0.6
+"""Time to list the shards of very many models, and again to move them, in times of loading the
+problem: measured with 200,000 models."""
 SOME, LOWERED = 8, 8
 """Fillings made before it is asked whether there is room at all, and targets tried below the value
 of one that was found."""
@@ -44,7 +47,7 @@ def configure(search: ClusterState) -> None:
     watch = search.watch
     if search.many:
         chooser, low = search.chooser, search.low
-        near = dealt_near(chooser, low, watch, search.loading) if low > 0 else None
+        near = dealt_near(chooser, low, watch) if 0 < low < math.inf else None
         search.starts += [near] if near is not None and near.valid else []
         return
     if watch.left < math.inf and not search.starts:
@@ -250,11 +253,13 @@ def descend(search: ClusterState) -> None:
     boards = search.starts[: 1 if search.large else search.knobs.starts]
     for board in () if search.watch.stop else boards:
         if search.large:
-            # A better bound and ejections come after it where models are few enough for them.
-            few = not search.many
+            if search.many:
+                _exchange_very_many(search, board)
+                continue
+            # A better bound and ejections come after it.
             short = search.watch.left < search.params.large.loading
-            with search.watch.part(search.knobs.exchanged_part if few else 1.0):
-                if not few or (not short and ready(search, "PAIRS")):
+            with search.watch.part(search.knobs.exchanged_part):
+                if not short and ready(search, "PAIRS"):
                     exchange_many(search, board)
                 else:
                     most = min(search.knobs.few_steps, search.left)
@@ -268,6 +273,16 @@ def descend(search: ClusterState) -> None:
     search.starts = []
     best = search.best
     search.watch.tell("start", best.worst() if best.valid else None, search.low)
+
+
+def _exchange_very_many(search: ClusterState, board: Assignment) -> None:
+    """Exchange shards of very many models, where there is time to look at all of them and back."""
+    watch, moving = search.watch, MOVING * search.loading
+    if watch.left > search.params.large.loading + 2 * moving:
+        kept = watch.keep(0.0)
+        watch.keep(kept + moving)
+        exchange_many(search, board)
+        watch.keep(kept)
 
 
 def exchange(search: ClusterState) -> None:

@@ -12,7 +12,7 @@ from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import Beside, Stage, Strategy, run_stages
 
 BEGINNING: tuple[Stage[ClusterState], ...] = (
-    Stage("configurations", starts.configure, supports.configurable),
+    Stage("configurations", starts.configure, supports.configurable, closed=True),
     Stage("start", starts.start, closed=True),
     Stage("ejection", starts.make_room, supports.roomy, steps=True),
     Stage(

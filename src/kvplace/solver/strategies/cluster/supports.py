@@ -33,10 +33,14 @@ def few(search: ClusterState) -> bool:
 
 
 def configurable(search: ClusterState) -> bool:
-    """Whether models and GPUs are so many that configurations are a better start than best fit."""
+    """Whether models and GPUs are so many that configurations are a better start than best fit.
+
+    Very many models are dealt out near the bound as soon as anywhere, so that is done at any time.
+    """
     instance = search.instance
     many = search.large or instance.n * instance.g >= search.knobs.configured
-    return many and instance.pressures == 1
+    timed = search.many or not search.watch.stop
+    return many and instance.pressures == 1 and timed and not search.closed
 
 
 def ejectable(search: ClusterState) -> bool:
