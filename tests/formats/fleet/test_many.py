@@ -98,6 +98,11 @@ def test_models_of_plans_are_read_by_columns_as_one_by_one():
     (model,) = parse_fleet(json.dumps(HEAD | {"models": [MODELS[2]]}), "a.json").models
     item = stated(PlanModelPart, model)
     assert made(columns_of(PlanModelPart, [item, item])) == [model, model]
+    told = [{"slo": {"latency": "9s"}} | one for one in MODELS[:4]]
+    every = parse_fleet(json.dumps(HEAD | {"models": told}), "a.json").models
+    items = [stated(PlanModelPart, one) for one in every]
+    assert {"replicas" in one for one in items} == {True, False}  # a part that some leave out
+    assert made(columns_of(PlanModelPart, items)) == list(every)
     for key in ("overhead_bytes", "demand", "name"):
         without = {name: value for name, value in item.items() if name != key}
         with pytest.raises(ValueError):

@@ -82,6 +82,8 @@ def _sound(fleet: Fleet, model: Model, held: list[Replica]) -> bool:
     if not replicas.min <= len(held) <= replicas.max:
         return False
     used = held[0].gpus if len(held) == 1 else [gpu for replica in held for gpu in replica.gpus]
+    if len(held) == 1 == len(used) and not types:  # mostly, and there may be a million
+        return 1 in degrees and used[0] in fleet.position
     if any(gpu not in fleet.position for gpu in used):
         return False
     return (

@@ -134,13 +134,6 @@ def columns_of(part: type[Part], items: Sequence[Any]) -> Columns[Any]:
         needed = part.model_fields[name].is_required()
         if key not in used and not needed and (used or columns):  # one tells how many there are
             continue
-        held, *others = get_args(kind) if get_origin(kind) is Annotated else (kind,)
-        part_of = isinstance(held, type) and issubclass(held, Part)
-        if part_of and all(isinstance(other, Documented) for other in others):
-            if needed and not all(key in item for item in items):
-                raise ValueError
-            columns[name] = columns_of(held, [item.get(key, {}) for item in items])
-            continue
         rows: Sequence[int] = range(len(items))
         try:
             given = list(map(itemgetter(key), items))
@@ -149,13 +142,24 @@ def columns_of(part: type[Part], items: Sequence[Any]) -> Columns[Any]:
                 raise ValueError from None
             rows = [row for row, item in enumerate(items) if key in item]
             given = [items[row][key] for row in rows]
-        column = adapter(list[kind]).validate_python(given)  # type: ignore[valid-type]  # made here
-        if len(rows) < len(items) or not PLAIN.issuperset(map(type, column)):
-            values, column = column, [core.get(name)] * len(items)
+        held, *others = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+        part_of = isinstance(held, type) and issubclass(held, Part)
+        if part_of and all(isinstance(other, Documented) for other in others):
+            stated = columns_of(held, given)
+            if len(rows) == len(items):
+                columns[name] = stated
+                continue
+            values = made(stated)
+        else:
+            values = adapter(list[kind]).validate_python(given)  # type: ignore[valid-type]  # made here
+            if not PLAIN.issuperset(map(type, values)):
+                values = [None if value is None else built(value) for value in values]
+        if len(rows) < len(items) or None in values:
+            column = [core.get(name)] * len(items)
             for row, value in zip(rows, values, strict=True):
-                if value is not None:
-                    column[row] = value if type(value) in PLAIN else built(value)
-        columns[name] = column
+                column[row] = column[row] if value is None else value
+            values = column
+        columns[name] = values
     return Columns(part.core, columns)  # type: ignore[arg-type]  # as above
 
 
