@@ -615,6 +615,21 @@ of the domains filled anew by the next dive (the same fillings again).
   ways to raise a bound towards a value in place of one: of eight fleets four bounds are higher by
   0.01 to 0.1 %, none lower, some proofs take 0.1 to 0.5 s longer. Cases of the dearest model where
   the program mixes none: two of three clusters the same, one nearer.
+- Undivided models under several pressures: no covers by known sets, and in their place a climb of
+  the bound in half of the time left, checked at once; no exact decisions within a time limit where
+  more than 2.5 models share each of more than 24 GPUs, which are twice as many each pass; and a
+  fifth of the time left for ejection (beside 004f0e78, one seed, 8 to 10 s of CPU). Where there is
+  a slash, models/GPUs/windows: 150/60/12 1.2 % for 10.4, 100/30/6 on two kinds 1.8 for 4.9,
+  180/60/6 2.9 for 6.7, 140/50/4 1.5 for 1.7, 60/20/2 proved in 1.4 to 3.3 s for 0.42 % after 6,
+  120/50/6 in 2.4 to 2.8 for 4.7, 80/24/3 0.77 as before, 170/50/2 0.11 for 0.12; two of 20 GPUs
+  0.33 for 0.35 and 0.32 as before; ten of adrs-like and 8 to 40 GPUs are proved either way, and
+  five without a limit. Those covers lowered none of seven values. Still open: of 24 pressures and
+  three to four models per GPU most targets are not decided, as 10 to 100 million partial sets are
+  looked at for one price; 160/40/12 on two kinds 6.3 for 6.0, 200/60/12 6.9 for 7.3.
+- Not taken, on those: where a search for the dearest set is too long, another at a price that
+  no set reaches (no target is decided for it); limits mixed anew below each first, second and third
+  model of a set (as many partial sets); branch and bound by subgradients at each partial set (20
+  times as slow).
 - Certificates state the mix of pressures that leaves least, for each kind of GPU: of 82 models on
   240 GPUs under pressure, 3.6 % after 10 s for 7.4, as the check of a bound ends without an answer.
 - Deleted: tables over two limits, further mixes of limits, a bound by prices of room before sets

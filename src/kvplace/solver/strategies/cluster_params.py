@@ -76,7 +76,7 @@ class ClusterParams(ProofParams):
         pass, and the part of the gap by which the first target is below the value.
     ejected_part
         Part of the time left that ejection may take each pass, where domains are filled under one
-        pressure.
+        pressure, or undivided models kicked under several.
     kicks, compiled
         Kicks without gain that end the search of movable shards in the first pass, doubled every
         pass; and the time limit from which it has time to load its kernels.
@@ -122,11 +122,11 @@ class ClusterParams(ProofParams):
     tail_seconds
         Time that must be left: the bound that time cuts short says not where to place the tail.
     asked_part
-        Part of the time left that it may take before link domains are filled under several
-        pressures.
+        Part of the time left that it may take under several pressures before link domains are
+        filled, and before exact decisions of undivided models.
     limited_rounds
         Rounds of column generation at least where a time limit ends it while link domains are
-        filled.
+        filled, and at a target of undivided models.
     balanced_part
         Part of the time left after the starts that is kept for balancing what the maximum leaves
         open.

@@ -98,8 +98,23 @@ def test_sets_cover_split_models_under_one_pressure_as_well():
     assert supports.coverable(search_of(pressures=True))
     assert supports.coverable(search_of(pressures=False))
     assert not supports.coverable(search_of(degrees=(1,), pressures=False))
+    assert not supports.coverable(search_of(degrees=(1,), pressures=True))
     assert not supports.coverable(search_of(pressures=False, covered_gap=math.inf))
     assert not supports.coverable(search_of(4, degrees=(1, 2), quick_options=7))
+
+
+def test_sets_of_undivided_models_are_searched_on_few_gpus_or_where_few_share_one():
+    search = search_of(11, degrees=(1,), pressures=True)
+    for gpus, density, searched in ((4, 0.0, True), (3, 2.7, False), (3, 2.75, True)):
+        knobs = replace(search.params.undivided, searched_gpus=gpus, best_fit_density=density)
+        search.params = replace(search.params, undivided=knobs)
+        assert supports.searchable(search) == searched
+    search.params = replace(
+        search.params, undivided=replace(knobs, searched_gpus=2, best_fit_density=0)
+    )
+    assert not supports.searchable(search)
+    search.round = 1  # later passes take on twice as many
+    assert supports.searchable(search)
 
 
 def test_a_fleet_that_nobody_asks_for_is_not_asked_about():
@@ -197,6 +212,18 @@ def test_its_bound_is_certified_before_domains_are_filled():
     stages.ask_sets(search)
     assert low < search.low <= search.value
     assert check_certificate(search.problem, search.proof.certificate) == ""
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_the_bound_of_undivided_models_is_certified_before_sets_are_searched(searched, monkeypatch):
+    search = search_of(5, degrees=(1,), pressures=True, limit=60.0)
+    asked, low = [], search.low
+    monkeypatch.setattr(stages, "searchable", lambda _: searched)
+    monkeypatch.setattr(stages, "decided", lambda *_, closing: asked.append(closing))
+    stages.decide(search)
+    assert low < search.low <= search.value
+    assert check_certificate(search.problem, search.proof.certificate) == ""
+    assert asked == [True] * searched
 
 
 def test_covers_are_sought_only_near_the_bound_where_domains_are_filled():

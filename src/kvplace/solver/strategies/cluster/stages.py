@@ -19,6 +19,7 @@ from kvplace.solver.strategies.cluster.supports import (
     keeps,
     quick,
     refillable,
+    searchable,
     small,
 )
 
@@ -66,7 +67,6 @@ def ask_sets(search: ClusterState) -> None:
 
     They are filled a little before, as the first value tells nothing of where the bound is.
     """
-    from kvplace.solver.exact.close_gap import climb  # noqa: PLC0415 - HiGHS: only here
     from kvplace.solver.large_neighbourhood.refill import Refiller  # noqa: PLC0415 - numba: only here
 
     knobs, watch = search.knobs, search.watch
@@ -74,14 +74,29 @@ def ask_sets(search: ClusterState) -> None:
         refiller = Refiller(search.chooser, search.seed, watch)
         with watch.part(FILLED_BEFORE):
             _lower_by_filling(search, refiller, knobs.fillings // 4)
-    within = Within(watch, watch.left * knobs.asked_part)
-    climb(search.deciding, search.value, knobs.limited_rounds, within)
+    _climb(search)
+
+
+def _climb(search: ClusterState) -> None:
+    """Raise the bound in a part of the time left, so that there is time to check what proves it."""
+    from kvplace.solver.exact.close_gap import climb  # noqa: PLC0415 - HiGHS: only here
+
+    within = Within(search.watch, search.watch.left * search.knobs.asked_part)
+    climb(search.deciding, search.value, search.knobs.limited_rounds, within)
     search.adopt()
 
 
 def decide(search: ClusterState) -> None:
-    """Raise the bound by the configuration program, then decide targets below the value."""
+    """Raise the bound by the configuration program, then decide targets below the value.
+
+    Where many undivided models share many GPUs, no search over their sets ends before a time limit,
+    and kicks have the rest of the time.
+    """
     left = small(search) or not dividable(search)  # else cases were searched for covers before
+    if search.instance.simple and search.watch.limit < math.inf:
+        _climb(search)
+        if not searchable(search):
+            return
     decided(search, effort_of(search), closing=left and not any(search.best.flaws))
 
 
@@ -299,10 +314,11 @@ def _parts(search: ClusterState, part: float) -> list[tuple[float, bool]]:
 def eject(search: ClusterState) -> None:
     """Pack at lower and lower targets, nearer to the value each time that fails twice.
 
-    Under one pressure fillings have most of the time, where there are any.
+    Fillings have most of the time under one pressure, where there are any, and kicks of undivided
+    models under several.
     """
-    filled = search.instance.pressures == 1 and refillable(search)
-    with search.watch.part(search.knobs.ejected_part if filled else 1.0):
+    rest = refillable(search) if search.instance.pressures == 1 else search.instance.simple
+    with search.watch.part(search.knobs.ejected_part if rest else 1.0):
         _eject(search)
 
 

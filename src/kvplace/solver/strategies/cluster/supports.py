@@ -102,20 +102,27 @@ def _sparse(search: ClusterState, most: int | None = None) -> bool:
 
 
 def coverable(search: ClusterState) -> bool:
-    """Whether that program is far from the value, under one pressure as well, for split models.
+    """Whether that program is far from the value, for models with options.
 
     All soft rules are kept.
     """
     near = search.value <= search.low * (1 + search.knobs.covered_most)
     # Half of a large gap is no target for which the dive finds a plan.
-    divided = search.instance.pressures > 1 or not search.instance.simple
-    return divided and _far(search) and (near or _few_places(search) or not asking(search))
+    reached = near or _few_places(search) or not asking(search)
+    return not search.instance.simple and _far(search) and reached
 
 
 def _far(search: ClusterState) -> bool:
     """Whether it is, and all soft rules are kept."""
     far = search.value > search.low * (1 + search.knobs.covered_gap)
     return _sparse(search) and far and not any(search.best.flaws)
+
+
+def searchable(search: ClusterState) -> bool:
+    """Whether searches over the sets of undivided models end soon: few GPUs, or few models each."""
+    knobs, instance = search.params.undivided, search.instance
+    few = instance.g <= knobs.searched_gpus << search.round
+    return few or instance.n <= knobs.best_fit_density * instance.g
 
 
 def small(search: ClusterState) -> bool:
