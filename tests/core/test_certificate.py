@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
+from kvplace.core.certificates import certificate, relaxations
 from kvplace.core.certificates import knapsack as checker
-from kvplace.core.certificates import relaxations
 from kvplace.core.certificates.certificate import (
     SCALE_BITS,
     Certificate,
@@ -382,3 +382,20 @@ def test_sizes_at_a_threshold_are_the_exact_ones_rounded_down(threshold):
         if math.isfinite(threshold):
             exact += Fraction(need.load) * unit / Fraction(threshold)
         assert size == math.floor(exact * 2**SCALE_BITS)
+
+
+def test_work_on_all_kinds_of_gpu_together_is_bounded(monkeypatch):
+    # By least KV each of four kinds holds other models, and has a table of its own. A GPU holds two
+    # models. The price grows faster than the size, so that nothing is settled at a glance.
+    memories, rng = [40_000, 41_000, 42_000, 43_000], random.Random(1)
+    rows = [
+        (size, 0.0, max(0, rng.randint(20_100, 42_900) - size)) for size in range(50, 30_050, 100)
+    ]
+    problem = byte_problem(memories, rows)
+    prices = tuple(size * size for size, *_ in rows)
+    proof = Certificate(1.0, prices, tuple((memory, 6 * max(prices) // 5) for memory in memories))
+    assert check_certificate(problem, proof) == ""
+    monkeypatch.setattr(certificate, "MAX_WORK", 1_000_000)
+    failure = check_certificate(problem, proof)
+    assert isinstance(failure, TooLarge)
+    assert "work or the time" in failure

@@ -84,7 +84,9 @@ def load_stated(
         problem = problem_of(stated, name)
     else:
         raise InputError(
-            "a table does not carry its models; name its fleet file with --fleet", name
+            "a table does not carry its models; name its fleet file with --fleet, or give it as "
+            "the second argument of load_plan in Python",
+            name,
         )
     found = check(problem, stated)
     if not found.agrees:

@@ -68,8 +68,8 @@ __all__ = [
 ]
 
 
-UNCOUNTED = 1 << 62
-"""Steps that a check is allowed where only time ends it: the bounds on work end it before."""
+MAX_WORK = 150_000_000
+"""Steps of all kinds of GPU together after which the checker gives up: some 20 s."""
 
 
 def spelled_out(problem: Problem, rule: RuleCertificate) -> Certificate:
@@ -194,17 +194,17 @@ def check_certificate(
         from kvplace.core.certificates.tree import check_tree  # noqa: PLC0415 - few plans have one
 
         return check_tree(problem, certificate, halt=halt)
-    spend = None if halt is None else Work(UNCOUNTED, halt).spend
+    spend = Work(MAX_WORK, halt).spend
     try:
         if certificate.weights or certificate.types:
             return check_weighted(problem, certificate, spend)
         return _check_prices(problem, certificate, spend)
     except WorkSpentError:
-        return TooLarge("the check was halted")
+        return TooLarge("the work or the time that the check is allowed is used up")
 
 
 def _check_prices(
-    problem: Problem, certificate: Certificate, spend: Callable[[int], object] | None
+    problem: Problem, certificate: Certificate, spend: Callable[[int], object]
 ) -> str:
     """Say why prices prove nothing where the pressure is the KVPR; empty where they do."""
     if problem.goal is Objective.PRESSURE and not math.isinf(certificate.threshold):
@@ -282,7 +282,7 @@ def _by_memories(
 def _dearer_set(
     worths: dict[int, int],
     groups: dict[frozenset[int], list[Offers]],
-    spend: Callable[[int], object] | None,
+    spend: Callable[[int], object],
 ) -> str:
     """Say which memory holds a set that is priced above its worth; empty where none does.
 

@@ -53,8 +53,7 @@ def set_above(
     bins
         The kinds of GPU.
     spend
-        Told how many steps are taken before they are, those of tables for many models at once left
-        out. None for nobody.
+        Told how many steps are taken before they are. None for nobody.
     whole
         The first limit that prices on levels were made for, where it is above those of the bins.
     tabled
@@ -66,9 +65,10 @@ def set_above(
         Empty where there is none, and this is proved; a `TooLarge` where that is not settled
         within the checker's bounds on work and memory.
     """
-    evidently = evidently_below(groups, bins, whole) if tabled else set()
+    spend = spend or _free
+    evidently = evidently_below(groups, bins, spend, whole) if tabled else set()
     for at, kind in enumerate(bins):
-        failure = "" if at in evidently else _knapsack_above(groups, kind, spend or _free)
+        failure = "" if at in evidently else _knapsack_above(groups, kind, spend)
         if failure:
             return failure
     return ""

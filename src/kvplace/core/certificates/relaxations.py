@@ -5,7 +5,7 @@ is allowed: what bounds such sets bounds those that fit a GPU.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from operator import le
 
@@ -21,11 +21,15 @@ PAIRED = 128
 """Levels of room of each of two limits in a table over both."""
 TABLE_STEPS = 40_000_000
 """Additions that a table may cost; it has fewer levels where it would cost more."""
+CHEAP = 8
+"""Additions in a table that take as long as one step of a search."""
 BOTH = 2
 """Limits of which a table knows all."""
 
 
-def evidently_below(groups: list[Offers], bins: Sequence[Bin], whole: int = 0) -> set[int]:
+def evidently_below(
+    groups: list[Offers], bins: Sequence[Bin], spend: Callable[[int], object], whole: int = 0
+) -> set[int]:
     """Return the kinds of GPU for which relaxations show that no set exceeds the worth.
 
     A set is priced at most at its whole room times the best price per size. Of many offers, those
@@ -33,7 +37,8 @@ def evidently_below(groups: list[Offers], bins: Sequence[Bin], whole: int = 0) -
     number of each allowed, bounds the sets of the shards that fit a kind at all. So does a table
     over pairs of levels where there are two limits: coarser, but it knows both.
 
-    Levels are parts of `whole`, or of the largest first limit where that is more.
+    Levels are parts of `whole`, or of the largest first limit where that is more. `spend` is as in
+    `kvplace.core.certificates.knapsack.set_above`.
     """
     found = set()
     for row in range(len(bins[0].limits) if bins else 0):
@@ -45,12 +50,13 @@ def evidently_below(groups: list[Offers], bins: Sequence[Bin], whole: int = 0) -
         return found
     whole = max(whole, *(kind.limits[0] for kind in bins)) + 1
     rest = set(range(len(bins))) - found
-    most = _most_on_levels(groups, bins, rest, whole, GRID, math.inf)
+    most = _most_on_levels(groups, bins, rest, whole, GRID, math.inf, spend)
     found |= {at for at, price in most.items() if price <= bins[at].worth}
     near = {at for at, price in most.items() if price * NEAR <= bins[at].worth * (NEAR + 1)}
-    most = _most_on_levels(groups, bins, near - found, whole, FINE, TABLE_STEPS)
+    most = _most_on_levels(groups, bins, near - found, whole, FINE, TABLE_STEPS, spend)
     found |= {at for at, price in most.items() if price <= bins[at].worth}
     if len(found) < len(bins) and len(bins[0].limits) == BOTH:
+        spend(min(TABLE_STEPS, PAIRED * PAIRED * sum(map(len, groups))) // CHEAP)
         found |= _below_in_pairs(groups, bins)
     return found
 
@@ -62,6 +68,7 @@ def _most_on_levels(
     whole: int,
     levels: int,
     steps: float,
+    spend: Callable[[int], object],
 ) -> dict[int, int]:
     """Return what no set on some kinds of GPU is priced above, by tables over levels.
 
@@ -71,6 +78,7 @@ def _most_on_levels(
     most = {}
     for at in sorted(kinds, key=lambda at: -bins[at].limits[0]):
         kind = bins[at]
+        spend(sum(map(len, groups)))
         dearest, free = _dearest_that_fit(groups, kind, whole, levels)
         room = kind.limits[0] * levels // whole
         key = tuple(dearest[: room + 1])
@@ -79,6 +87,7 @@ def _most_on_levels(
             steps -= room * room // 2
             if steps < 0:
                 break
+            spend(room * room // CHEAP)
             table = tables[key] = _table(dearest, room)
         most[at] = free + table[room]
     return most
