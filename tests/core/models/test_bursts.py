@@ -102,6 +102,14 @@ def test_what_is_not_known_has_no_margin():
     assert spread_of(asked, replace(asked.demand, requests_per_second=0.0)) == Spread()
 
 
+def test_a_rate_below_all_that_happens_is_planned_for_as_none():
+    for rate in (1e-310, 1e-110):
+        asked = replace(model(rate), name="m0")
+        assert spread_of(asked, asked.demand) == Spread()
+        found = replace(bursty(), models=(asked, *bursty().models[1:]))
+        assert solve(found).placement is not None
+
+
 def test_loads_on_a_full_gpu_add_up_to_the_quantile_of_their_sum():
     # 100 alike, 20 to a GPU: that GPU is full at the quantile where the room is what 20 need.
     mean, spread = 3.0, 0.4

@@ -43,6 +43,9 @@ from kvplace.core.models.model import Model
 _MANY, _EVEN = 1e6, 1e-6
 """Requests from which the limit is exact enough, and dispersions below which gaps are even: beyond
 them the difference loses its digits."""
+_NONE = 1e-100
+"""Requests in the system on average up to which a model is as without demand: one over it, as the
+spread is, may be beyond all numbers."""
 _STEPS = 2**40
 """Steps of a relative margin, so that machines whose roots differ in the last bit plan alike."""
 
@@ -84,7 +87,7 @@ def spread_of(model: Model, demand: Demand, part: float = 1.0) -> Spread:
     if prompt is None or output is None or ttft is None or tpot is None:
         return Spread()
     number = demand.requests_per_second * part * (ttft + output * tpot)
-    if number <= 0:
+    if number <= _NONE:
         return Spread()
     spread = math.log1p(demand.output_cv**2)
     bursts = _peakedness(1 + part * (demand.dispersion - 1), number) - 1
