@@ -27,6 +27,15 @@ from oracle_splits import ways
 from splits import random_split_problem
 from timings import PowerTiming
 
+FILE = """\
+schema: kvplace.fleet/v1
+nodes: 1x1x80GiB
+models:
+  - name: m
+    weights: 1GiB
+    demand: {requests_per_second: 1, prompt_tokens: 10, output_tokens: 10}
+    slo: {latency: 1s}
+"""
 Z95 = NormalDist().inv_cdf(0.95)
 
 
@@ -108,6 +117,18 @@ def test_a_rate_below_all_that_happens_is_planned_for_as_none():
         assert spread_of(asked, asked.demand) == Spread()
         found = replace(bursty(), models=(asked, *bursty().models[1:]))
         assert solve(found).placement is not None
+
+
+def test_variation_that_no_power_can_be_taken_of_is_refused():
+    for key in ("dispersion", "prompt_cv", "output_cv"):
+        for value in (1e60, 1e308):
+            with pytest.raises(InputError, match=f"m.demand.{key}: must be at most 1,000,000"):
+                replace(model(), demand=replace(model().demand, **{key: value}))
+            text = FILE.replace("output_tokens: 10", f"output_tokens: 10, {key}: {value}")
+            with pytest.raises(InputError, match="is more than 1,000,000") as refused:
+                parse_fleet(text)
+            assert refused.value.faults[0].path == f"models[0].demand.{key}"
+        replace(model(), demand=replace(model().demand, **{key: 1e6}))
 
 
 def test_loads_on_a_full_gpu_add_up_to_the_quantile_of_their_sum():

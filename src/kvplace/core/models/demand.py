@@ -5,6 +5,9 @@ from typing import ClassVar
 
 from kvplace.field_types import hold_types
 
+MOST_VARIATION = 1_000_000
+"""Most of each field that says how much a demand varies, so that powers of it are finite."""
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -35,14 +38,17 @@ class Demand:
     prompt_cv: float = 1.0
     output_cv: float = 0.8
 
-    ALONE: ClassVar = frozenset((
-        "requests_per_second", "prompt_tokens", "output_tokens", "dispersion", "prompt_cv",
-        "output_cv",
-    ))  # fmt: skip
+    ALONE: ClassVar = frozenset(("requests_per_second", "prompt_tokens", "output_tokens"))
     """Fields that are checked by themselves, as `kvplace.core.columns.made` says."""
 
     def __post_init__(self) -> None:
         hold_types(self)
+
+    @property
+    def too_varied(self) -> list[str]:
+        """Fields that state a variation above `MOST_VARIATION`."""
+        fields = ("dispersion", "prompt_cv", "output_cv")
+        return [name for name in fields if getattr(self, name) > MOST_VARIATION]
 
     @property
     def held_variation(self) -> float:

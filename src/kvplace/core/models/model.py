@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import ClassVar
 
 from kvplace.core.models.architecture import Architecture
-from kvplace.core.models.demand import SLO, Demand
+from kvplace.core.models.demand import MOST_VARIATION, SLO, Demand
 from kvplace.core.models.kv_cache import (
     SlidingWindow,
     mean_tokens_kept,
@@ -234,10 +234,12 @@ class Model:
                 faults = self._wrong_amounts()
                 break
         for name, demand in {"demand": self.demand, **self.windows}.items():
+            place = f"{self.name}.{name if name == 'demand' else f'windows.{name}'}"
             if demand.cached_tokens > max(0.0, demand.prompt_tokens or 0.0):
                 message = f"{demand.cached_tokens:g} is more than the prompt's tokens"
-                place = name if name == "demand" else f"windows.{name}"
-                faults.append(Fault(message, f"{self.name}.{place}.cached_tokens"))
+                faults.append(Fault(message, f"{place}.cached_tokens"))
+            message = f"must be at most {MOST_VARIATION:,}"
+            faults += [Fault(message, f"{place}.{key}") for key in demand.too_varied]
         if not self.tensor_parallel or any(degree < 1 for degree in self.tensor_parallel):
             faults.append(Fault("degrees must be at least 1", f"{self.name}.tensor_parallel"))
         elif len(self.tensor_parallel) > 1:

@@ -17,6 +17,7 @@ from kvplace.formats.validation.fields import (
     Number,
     Rate,
     Tokens,
+    Variation,
 )
 from kvplace.formats.validation.parts import Part
 from kvplace.formats.validation.values import refuse_value
@@ -32,12 +33,12 @@ class DemandPart(Part):
     output_tokens: Tokens | None = None
     cached_tokens: Tokens = 0.0
     """Of prompt_tokens, those that a prefix cache holds on average."""
-    dispersion: Number = 1.0
+    dispersion: Variation = 1.0
     """Index of dispersion of arrivals, variance over mean of their number; 1 is Poisson. Counts
     with `quantile`."""
-    prompt_cv: Number = 1.0
+    prompt_cv: Variation = 1.0
     """Coefficient of variation of prompt_tokens. Counts with `quantile`."""
-    output_cv: Number = 0.8
+    output_cv: Variation = 0.8
     """Coefficient of variation of output_tokens. Counts with `quantile`."""
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from kvplace.core.models.demand import MOST_VARIATION
 from kvplace.core.names import LONGEST_NAME, MAX_COUNT
 from kvplace.formats.diagnostics import kind_of, nearest
 from kvplace.formats.validation import values as of
@@ -81,6 +82,7 @@ Price = Annotated[
     int | tuple[int, ...], *kind(of.price, anyOf=[_NATURAL, {"type": "array", "items": _NATURAL}])
 ]
 Number = Annotated[float, *kind(of.number, **_NOT_NEGATIVE)]
+Variation = Annotated[float, *kind(of.variation, **_NOT_NEGATIVE, maximum=MOST_VARIATION)]
 Positive = Annotated[float, *kind(of.positive, None, Number, type="number", exclusiveMinimum=0)]
 _QUANTILES = [
     {"type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 1},

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from kvplace.core.models.demand import MOST_VARIATION
 from kvplace.core.names import MAX_COUNT, wrong_in_name
 from kvplace.errors import UnitError
 from kvplace.formats.diagnostics import kind_of, shown
@@ -87,6 +88,11 @@ def tokens(value: object) -> float:
 def number(value: object) -> float:
     """Accept a finite number of at least 0."""
     return _number(value, float("inf"), "")
+
+
+def variation(value: object) -> float:
+    """Accept a number from 0 to `MOST_VARIATION`."""
+    return _number(value, MOST_VARIATION, "")
 
 
 def positive(value: object) -> float:
