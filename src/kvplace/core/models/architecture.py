@@ -7,6 +7,10 @@ from enum import StrEnum
 from kvplace.errors import Fault, InputError
 from kvplace.field_types import hold_types
 
+_MOST, _PARAMETERS = 10**6, 10**15
+"""Most of any size and number of parts, and of parameters, far above those of models: what is
+computed of several is finite, and bytes are below 2**63."""
+
 
 class Format(StrEnum):
     """The number format in which a GPU multiplies the weights.
@@ -108,6 +112,12 @@ class Architecture:
             Fault(f"{value!r} must be a finite number of at least 0", name)
             for name, value in numbers.items()
             if not 0 <= value < math.inf
+        ]
+        most = {name: _PARAMETERS if name.endswith("parameters") else _MOST for name in numbers}
+        faults += [
+            Fault(f"it must be at most {most[name]:,}", name)
+            for name, value in numbers.items()
+            if most[name] < value < math.inf
         ]
         faults += [
             Fault("it must be at least 1", name)
