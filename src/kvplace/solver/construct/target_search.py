@@ -78,12 +78,13 @@ def construct(
         if watch.stop:
             break
     if known == math.inf and lacking:
-        whole = _completed(min(lacking, key=Assignment.worth), watch)
+        orders = STARTS if _many(chooser.instance) else 1
+        whole = _completed(min(lacking, key=Assignment.worth), watch, orders)
         if whole is not None:
             yield whole
 
 
-def _completed(board: Assignment, watch: Watch, orders: int = STARTS) -> Assignment | None:
+def _completed(board: Assignment, watch: Watch, orders: int) -> Assignment | None:
     """Return an assignment with what it lacks, as far as memory alone is asked, or None."""
     with watch.whole():  # a plan at all is worth the time kept for what comes after it
         return packed(board, 0, watch, orders)

@@ -13,7 +13,6 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.set_pricing import CLEARLY
-from kvplace.solver.exact.integer_cover import covered
 from kvplace.solver.exact.option_cover import decide_cover
 
 DIRECT_MODELS = 24
@@ -177,9 +176,9 @@ def pack_exactly(proof: Proof, effort: Effort, watch: Watch) -> Assignment | Non
     if verdict.impossible:
         proof.raise_to(verdict)
         return None
-    found = covered(program, math.inf, None, effort.nodes, watch)
-    if found is None and verdict.exact:
-        found, impossible = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
-        if impossible:
-            proof.search_to(verdict)
+    if not verdict.exact:
+        return None
+    found, impossible = decide_cover(program, verdict, effort.sets, effort.nodes, watch)
+    if impossible:
+        proof.search_to(verdict)
     return found

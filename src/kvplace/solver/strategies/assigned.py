@@ -11,6 +11,7 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
+from kvplace.solver.bisection import best_below
 from kvplace.solver.bounds.certify import searched
 from kvplace.solver.clock import Within
 from kvplace.solver.instance.door import load_instance, unload_copies
@@ -19,8 +20,14 @@ from kvplace.solver.strategies.stages import LOADING, Search, Settings
 
 if TYPE_CHECKING:
     from kvplace.solver.column_generation.option_sets import OptionSets
+    from kvplace.solver.exact.bin_completion import Completion
     from kvplace.solver.exact.close_gap import Effort, Proof
 
+COMPLETED = 3e5
+"""GPUs filled one by one, times models, before slower ways to pack memory are tried."""
+LOWERED, LOWERED_PART, WIDTH = (0.0, 1e5), 0.3, 1e-2
+"""GPUs filled, times models, at each target below what was found so: at first, and once more; the
+part of the time left that each may take, and the relative width at which it ends."""
 REFUTED = 0.15
 """Part of the time left in which it is asked whether all models fit, where one rule fails."""
 
@@ -120,7 +127,9 @@ class AssignedSearch(Search):
         problem, proof = self.problem, self.deciding
         if proof.searched is not None and proof.value > self.low:
             prices = priced_options(problem, proof.program, proof.searched)
-            self.take(searched(problem, prices, self.watch))
+            found = searched(problem, prices, self.watch)
+            if found.certificate is not None or math.isfinite(found.value):
+                self.take(found)
         better = [verdict for verdict in proof.verdicts if verdict.target > self.low]
         most = self.knobs.certificates
         began = self.watch.seconds
@@ -176,6 +185,43 @@ def refute(search: AssignedSearch, rounds: int) -> None:
     watch = Within(search.watch, search.watch.left * REFUTED)
     if search.deciding.refutes(math.inf, watch, rounds):
         search.adopt()
+
+
+def completed(search: AssignedSearch, completion: "Completion", effort: float) -> None:
+    """Pack memory GPU by GPU.
+
+    Parameters
+    ----------
+    search
+        Nothing of it is valid.
+    completion
+        Of its instance.
+    effort
+        GPUs filled, times the number of models, after which no further run begins; `COMPLETED` at
+        most without a time limit.
+    """
+    if search.watch.limit == math.inf:
+        effort = min(effort, COMPLETED)
+    found = completion.complete(effort / search.instance.n)
+    if found is not None:
+        search.board = found
+        search.watch.tell("pack", search.value, search.low)
+
+
+def lower_by_completion(search: AssignedSearch) -> None:
+    """Fill GPUs at targets below the value, by bisection; there is one pressure."""
+    from kvplace.solver.exact.bin_completion import Completion  # noqa: PLC0415 - often unneeded
+
+    for effort in LOWERED:
+
+        def at(target: float, nodes: float = effort / search.instance.n) -> Assignment | None:
+            return Completion(search.instance, search.seed, search.watch, target).complete(nodes)
+
+        with search.watch.part(LOWERED_PART):
+            search.board = best_below(
+                at, Assignment.worst, search.best, search.low, width=WIDTH, watch=search.watch
+            )
+    search.watch.tell("pack", search.value, search.low)
 
 
 def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:

@@ -244,7 +244,7 @@ def test_refuting_leaves_time_for_further_orders(monkeypatch):
     assert given[0] <= 150
 
 
-def test_memory_that_is_full_is_packed_in_one_of_many_orders():
+def test_memory_that_is_full_is_packed():
     draw, room = random.Random(2), 80
     cuts = [sorted(draw.sample(range(4, 76), 3)) for _ in range(8)]
     sizes = [b - a for cut in cuts for a, b in pairwise([0, *cut, room - 1])]

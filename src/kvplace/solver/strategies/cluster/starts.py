@@ -14,7 +14,13 @@ from kvplace.solver.improve.keep_rules import change_places, keep_rules
 from kvplace.solver.improve.neighbourhoods.kinds import nearby, wide
 from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.large_neighbourhood.ejection import repaired
-from kvplace.solver.strategies.assigned import ready, refute
+from kvplace.solver.strategies.assigned import (
+    COMPLETED,
+    completed,
+    lower_by_completion,
+    ready,
+    refute,
+)
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.cluster.supports import (
     arrayed,
@@ -34,6 +40,8 @@ RELIEVED_EACH = 0.5
 MOVING = 0.6
 """Time to list the shards of very many models, and again to move them, in times of loading the
 problem: measured with 200,000 models."""
+COMPLETED_PART = 0.5
+"""Part of the time left in which GPUs are filled one by one before ejection."""
 SOME, LOWERED = 8, 8
 """Fillings made before it is asked whether there is room at all, and targets tried below the value
 of one that was found."""
@@ -339,8 +347,19 @@ def repair(search: ClusterState) -> None:
 
 
 def mend(search: ClusterState) -> None:
-    """Repair a start of which nothing is valid, and descend from that."""
-    repair(search)
+    """Make a valid assignment where no start is, and descend from that."""
+    from kvplace.solver.exact.bin_completion import Completion  # noqa: PLC0415 - often unneeded
+
+    watch = search.watch
+    completion = Completion(search.instance, search.seed, watch)
+    with watch.part(COMPLETED_PART):
+        completed(search, completion, COMPLETED)
+    if not search.placed:
+        repair(search)
+    if not search.placed:
+        completed(search, completion, math.inf)
+    if search.placed and search.instance.pressures == 1 and not search.instance.uneven:
+        lower_by_completion(search)
     if search.placed:
         most = min(search.knobs.steps, search.left)
         search.steps += settle(search.best, search.watch, most, wide(search.best))

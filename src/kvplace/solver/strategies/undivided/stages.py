@@ -11,14 +11,19 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.moves_and_swaps import MoveAndSwap
-from kvplace.solver.strategies.assigned import decided, effort_of, kicked, ready, refute
+from kvplace.solver.strategies.assigned import (
+    COMPLETED,
+    completed,
+    decided,
+    effort_of,
+    kicked,
+    lower_by_completion,
+    ready,
+    refute,
+)  # fmt: skip
 from kvplace.solver.strategies.stages import LOADING
 from kvplace.solver.strategies.undivided.search import UndividedState
 from kvplace.solver.strategies.undivided.supports import small
-
-MANY_PLACED = 16_000
-"""Models that are placed at last, in as many orders as that makes: where memory is full to the last
-1 %, one of hundreds fits."""
 
 
 def start(search: UndividedState) -> None:
@@ -104,32 +109,37 @@ def balance(search: UndividedState) -> None:
 def pack(search: UndividedState) -> None:
     """No rule packs the weights: find a way, or prove that there is none.
 
-    Many orders end only with a way, so that the configuration program says before whether it soon
+    Most ways end only where there is one, so that the configuration program says soon whether it
     proves that there is none. Too many models are not decided exactly.
     """
-    rounds = search.knobs.program_rounds
+    from kvplace.solver.exact.bin_completion import Completion  # noqa: PLC0415 - often unneeded
+
+    complete = partial(completed, completion=Completion(search.instance, search.seed, search.watch))
     ways: list[Callable[[UndividedState], object]] = [
-        partial(_pack_by_hand, orders=1), partial(refute, rounds=rounds), _pack_by_hand
+        partial(complete, effort=0.0), partial(_pack_by_hand, orders=1)
     ]  # fmt: skip
+    if search.instance.n > search.knobs.plain_models:
+        ways.reverse()
+    ways.append(partial(refute, rounds=search.knobs.program_rounds))
+    ways += [partial(complete, effort=COMPLETED), _pack_by_hand]
     if small(search):
         ways.append(_pack_exactly)
     if search.instance.n <= search.knobs.tiny_models:
         ways.append(enumerate_all)
-    if small(search):
-        ways.append(partial(_pack_by_hand, orders=MANY_PLACED // search.instance.n, other=1))
+    ways.append(partial(complete, effort=math.inf))
     for way in ways:
         if search.low < math.inf and not search.placed:
             way(search)
     if search.board is not None:
+        lower_by_completion(search)
         search.lower()
 
 
-def _pack_by_hand(search: UndividedState, orders: int | None = None, other: int = 0) -> None:
-    """Place models in many orders, or so many, the largest first; in others by another seed."""
+def _pack_by_hand(search: UndividedState, orders: int | None = None) -> None:
+    """Place models in many orders, or so many, the largest first."""
     from kvplace.solver.construct.excess import STARTS, packed  # noqa: PLC0415 - numpy: only here
 
-    seed, orders = search.seed + other, orders or STARTS
-    found = packed(Assignment(search.instance), seed, search.watch, orders)
+    found = packed(Assignment(search.instance), search.seed, search.watch, orders or STARTS)
     if found is not None:
         search.offer(found)
 
