@@ -33,7 +33,7 @@ finds no room."""
 EVENED, EVENED_PART = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 1.0, 4.0), 0.5
 """Parts above the bound of the targets at which shards are handed out anew then, and the part of
 the time left that each may take."""
-ANYHOW = 0.16
+ANYHOW = 0.04
 """Part above the bound from which on a target takes no more than a few rounds, and no clock ends
 it: else a GPU may be left with more than its memory."""
 GAIN, PATIENCE = 0.02, 12
