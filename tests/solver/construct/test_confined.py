@@ -1,5 +1,6 @@
 """Models that only the largest GPUs hold, packed by an integer program."""
 
+import numpy as np
 import pytest
 
 from kvplace.core.hardware import GPU, Fleet, Node
@@ -8,7 +9,7 @@ from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.solver.clock import Watch
-from kvplace.solver.construct.confined import Confined
+from kvplace.solver.construct.confined import Confined, _held
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 
@@ -84,3 +85,13 @@ def test_a_pool_without_such_models_has_none_to_pack():
     found = confined(1, (1, 30, 0), (1, 20, 0))
     assert not found.models
     assert found.packed(COLD, Watch(None)) is None
+
+
+def test_what_is_held_too_often_is_left_out_beside_what_is_not_split():
+    # Options 0 and 1 have four and two shards. Were option 0 left out of the last set, one shard of
+    # option 1 would be on a GPU of it, and one would not.
+    sets = [(0, (0, 2)), (0, (0,)), (0, (0, 1))]
+    found = _held(sets, np.array([2, 1, 1]), np.array([1, 1, 2]), np.array([4, 2, 2]))
+    assert found is not None
+    assert sorted(found) == [(0, (0, 1)), (0, (0, 1)), (0, (0, 2)), (0, (0, 2))]
+    assert _held(sets, np.array([0, 1, 1]), np.array([1, 1, 2]), np.array([4, 2, 2])) is None

@@ -189,3 +189,16 @@ def test_a_large_cluster_is_planned_close_to_its_bound():
     models: dict[str, Model] = {m.name: m for m in problem.models}
     assert all(models[n].replicas.min <= k <= models[n].replicas.max for n, k in copies.items())
     assert np.isfinite(result.value)
+
+
+def test_the_next_target_is_where_nothing_lacks_in_proportion():
+    asked = []
+
+    def ask(target):
+        asked.append(target)
+        return (None, None, target) if target >= 1.1 else (1.1 - target) / 10
+
+    found = from_configurations._lowest_met(ask, 1.0, 1e-3, Watch(None))
+    assert found is not None
+    assert 1.1 <= found[2] < 1.1 * 1.002
+    assert 1.1 <= asked[3] < 1.1 * 1.002

@@ -26,8 +26,10 @@ PART = 1e-6
 """Part of a model from which an option of it counts."""
 NEAR = 0.06
 """Part of a GPU's worth by which a pair of shards may be cheaper than the GPU."""
-SECONDS = 2.0
-"""Time that one integer program may take at most."""
+NODES = 200
+"""Nodes of one integer program at most; with its gap, it takes 1 to 2 s of CPU."""
+TIME_SHARE = 0.25
+"""Part of the time left that it may take."""
 EXACT = 1e-12
 """Part of a GPU's memory left to rounding."""
 SCALE = 1e3
@@ -37,7 +39,7 @@ FREE = 1e-6
 
 FEASIBLE = 2
 """What HiGHS says of a solution that keeps all limits."""
-GAP = 1e-3
+GAP = 3e-3
 """Relative gap at which it ends."""
 
 _Set = tuple[int, tuple[int, ...]]
@@ -87,7 +89,7 @@ class Confined:
         rows = np.flatnonzero(program.chosen > PART)
         worths = np.maximum(verdict.worths, FREE)
         sets = _sets(program, rows, verdict.prices[rows], worths, target)
-        found = _cover(program, rows, sets, worths, min(SECONDS, watch.left))
+        found = _cover(program, rows, sets, worths, watch.left * TIME_SHARE)
         return None if found is None else self._seated(rows, found)
 
     def _seated(self, rows: Ints, sets: list[_Set]) -> Assignment | None:
@@ -167,7 +169,7 @@ def _cover(
 ) -> list[_Set] | None:
     """Return sets that hold all shards and are worth least, None where none are found in time."""
     n, shards, kinds = len(rows), program.shards[rows], len(worths)
-    highs = quiet_highs(time_limit=max(seconds, 0.0), mip_rel_gap=GAP)
+    highs = quiet_highs(time_limit=max(seconds, 0.0), mip_rel_gap=GAP, mip_max_nodes=NODES)
     model, count = np.unique(program.model[rows], return_inverse=True)
     one = [1.0] * len(model)  # each takes one option
     low, high = [0.0] * n + [-math.inf] * kinds, [math.inf] * n + program.count.tolist()
@@ -188,9 +190,26 @@ def _cover(
     if len(values) != len(sets) + n or highs.getInfo().primal_solution_status != FEASIBLE:
         return None
     taken = np.round(values).astype(np.int64)
-    left, found = (shards * taken[len(sets) :]).tolist(), list[_Set]()
-    for (kind, some), times in zip(sets, (taken[: len(sets)] * wide).tolist(), strict=True):
-        for _ in range(times):
+    return _held(sets, taken[: len(sets)], np.array(wide), shards * taken[len(sets) :])
+
+
+def _held(sets: list[_Set], times: Ints, wide: Ints, shards: Ints) -> list[_Set] | None:
+    """Return what is on each GPU, None where shards are left.
+
+    What sets hold too often is left out. Those of two split models come first, as all shards of the
+    narrower go on GPUs of the other.
+
+    Parameters
+    ----------
+    sets, times, wide
+        The sets, how often each is taken, and for how many GPUs it stands.
+    shards
+        Of each option, on all GPUs together.
+    """
+    left, found = shards.tolist(), list[_Set]()
+    for at in np.argsort(-wide, kind="stable").tolist():
+        kind, some = sets[at]
+        for _ in range(int(times[at] * wide[at])):
             members = tuple(k for k in some if left[k] > 0)
             for k in members:
                 left[k] -= 1

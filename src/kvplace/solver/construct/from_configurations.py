@@ -59,6 +59,8 @@ NEAR = 1e-3
 PACKED_NEAR = 4e-3
 """Relative distance of two targets, one at which the models that only the largest GPUs hold are
 packed and one at which they are not, at which no other is tried."""
+PROVED = 0.7
+"""Part of what lacks at a target which is proved: it says how far above the next one is."""
 FILLING = 0.5
 """Part of the time that is left for filling once a target is met."""
 
@@ -127,15 +129,17 @@ class Configurer:
         """
         program = LevelProgram()
 
-        def begun(target: float) -> _Found | None:
+        def begun(target: float) -> _Found | float:
             if self._confined is not None:
                 packed = self._confined.packed(target, watch)
                 if packed is None:
-                    return None
+                    return 0.0
                 self._packed = packed
             found = self._begun(target, watch)
-            met = found is not None and self._met(program, *found, target, watch)
-            return (*found, target) if found is not None and met else None
+            if found is None:
+                return 0.0
+            lacking = self._lacking(program, *found, target, watch)
+            return (*found, target) if lacking is None else lacking
 
         near = NEAR if self._confined is None else PACKED_NEAR
         self._begin = _lowest_met(begun, low, near, watch)
@@ -234,19 +238,25 @@ class Configurer:
             common = self._confined.common
         return held, ProgramModels(self._chooser, whole, split=False, common=common)
 
-    def _met(
+    def _lacking(
         self,
         program: LevelProgram,
         board: Assignment,
         part: ProgramModels,
         target: float,
         watch: Watch,
-    ) -> bool:
-        """Return whether the fleet, but for what is spared, holds the rest."""
+    ) -> float | None:
+        """Return the part of the fleet that lacks for the rest and what is spared, None for none.
+
+        It is a part that is proved; 0 where nothing is.
+        """
         levels = self._room(board, part, self._coarse, target)
         need, rooms = part.need(target, self._coarse, levels), _counted(levels)
         spared = LevelRooms(rooms.levels, rooms.count * (1 - self._spared))
-        return part.placeable and program.decide(need, spared, watch, rounds=ROUNDS).share <= 1
+        if not part.placeable:
+            return 0.0
+        answer = program.decide(need, spared, watch, part=PROVED, rounds=ROUNDS)
+        return None if answer.share <= 1 else max(answer.excess, 0.0)
 
     def _split(
         self, options: list[Option], target: float, watch: Watch, *, apart: bool
@@ -277,16 +287,17 @@ class Configurer:
 
 
 def _lowest_met(
-    ask: Callable[[float], _Found | None], low: float, near: float, watch: Watch
+    ask: Callable[[float], _Found | float], low: float, near: float, watch: Watch
 ) -> _Found | None:
     """Return what the lowest target met gives; None for none met in time.
 
     Parameters
     ----------
     ask
-        Returns what meets a target, or None.
+        Returns what meets a target, or what part of the fleet lacks; 0 where that is not known.
     low
-        A bound. The first target is `ABOVE` it, and the steps double until one is met.
+        A bound. The first target is `ABOVE` it, and the steps double until one is met. What lacked
+        at the last two says which is the next, where that is nearer.
     near
         Relative distance of two, one met and one not, at which no other is asked for.
     watch
@@ -295,18 +306,21 @@ def _lowest_met(
     best: _Found | None = None
     target, step = low * (1 + ABOVE), ABOVE
     failed, enough = low, watch.left * FILLING
+    lacked: list[tuple[float, float]] = []
     for _ in range(TARGETS):
         before = watch.left
         found = ask(target)
-        if found is not None:
+        if not isinstance(found, float):
             best = found
         elif watch.stop:
             break
         else:
             failed = target
+            lacked = [*lacked[-1:], (target, found)]
+        guess = _enough(lacked) * (1 + near)
         if best is None:
             step *= 2
-            target *= 1 + step
+            target = min(target * (1 + step), max(guess, target * (1 + near)))
             if target > low * (1 + MOST):
                 break
             continue
@@ -314,8 +328,24 @@ def _lowest_met(
             break
         if before < math.inf and watch.left - (before - watch.left) < enough:
             break  # another target that takes as long leaves too little for the filling
-        target = (failed + best[2]) / 2
+        middle = (failed + best[2]) / 2
+        target = min(max(guess, failed * (1 + near)), middle)
     return best
+
+
+def _enough(lacked: list[tuple[float, float]]) -> float:
+    """Return the target at which nothing lacks, in proportion to what did at two; `inf` for none.
+
+    Parameters
+    ----------
+    lacked
+        Targets, and the parts of the fleet that lacked there.
+    """
+    if len(lacked) > 1:
+        (first, more), (second, less) = lacked
+        if more > less > 0:
+            return second + (second - first) * less / (more - less)
+    return math.inf
 
 
 def _counted(levels: Ints) -> LevelRooms:
