@@ -464,11 +464,9 @@ Kept, all on openrouter-103 (before: 20.7 % at 20 s by pressure, 3.4 by occupanc
 Not taken: openrouter-103 by pressure, up to 200 rounds of fillings, with the last prices where the
 smoothed ones find none: 0.21 of a GPU is left over at 6.07, 0.19 at 6.15, 0.07 at 6.22 and 0.06 at
 6.28, where plans at 6.27 exist; worth for room by random mixes of the pressures leaves 0.21, too.
-The configuration program asked for up to 8,000 options whatever the number of pressures: in 6
-windows 18.8 to 9.8 % above the bound (10 s), in 3 windows 7.2 to 10.0 (20 s). Also: an integer
-program over 5,600 fillings (0.58 of a GPU over after 7 s, where the best filling alone leaves
-0.51); annealing from what a dive leaves over (it placed nothing in 24 tries); a fifth to two fifths
-of the domains filled anew by the next dive (the same fillings again).
+Also: an integer program over 5,600 fillings (0.58 of a GPU over after 7 s, where the best filling
+alone leaves 0.51); annealing from what a dive leaves over (it placed nothing in 24 tries); a fifth
+to two fifths of the domains filled anew by the next dive (the same fillings again).
 
 ### Exchanges and kicks
 
@@ -641,6 +639,12 @@ of the domains filled anew by the next dive (the same fillings again).
   no set reaches (no target is decided for it); limits mixed anew below each first, second and third
   model of a set (as many partial sets); branch and bound by subgradients at each partial set (20
   times as slow).
+- The configuration program asked for up to 8,000 options whatever the number of pressures, where
+  link domains are filled; it was asked for 4,000 in two windows, and for 667 in 12 (beside
+  56ad758e, 10 s of CPU, clusters of real models with a curve of the day for each). 52 models on 256
+  GPUs in 6 windows are proved in 7.6 s for 3.8 %, 82 on 240 in 4 end at 13.5 % for 17.2, and five
+  of 67 to 101 models in 4 to 12 windows are proved in 2.1 to 3.7 s for 0.001 %. Before idle nodes
+  were used (d0f23570): in 6 windows 9.8 % for 18.8, in 3 windows 10.0 for 7.2 (20 s).
 - Certificates state the mix of pressures that leaves least, for each kind of GPU: of 82 models on
   240 GPUs under pressure, 3.6 % after 10 s for 7.4, as the check of a bound ends without an answer.
 - Deleted: tables over two limits, further mixes of limits, a bound by prices of room before sets

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -204,6 +205,16 @@ def test_the_program_is_asked_before_domains_are_filled_under_several_pressures(
     assert not supports.asking(
         search_of(4, pressures=True, tightened_options=3, quick_options=0, **knobs)
     )
+
+
+@pytest.mark.parametrize(("filled", "asked"), [(0, True), (math.inf, False)])
+def test_more_windows_leave_fewer_options_to_it_but_where_domains_are_filled(filled, asked):
+    knobs = {"limit": 60.0, "refilled": filled, "divided": 0}
+    search = search_of(4, pressures=True, tightened_options=4, quick_options=4, **knobs)
+    assert supports.quick(search)
+    fields = {name: getattr(search.instance, name) for name in ("n", "g", "size", "degree")}
+    search.instance = SimpleNamespace(**fields, pressures=24)
+    assert supports.quick(search) == asked
 
 
 def test_its_bound_is_certified_before_domains_are_filled():

@@ -90,13 +90,16 @@ def choosable(search: ClusterState) -> bool:
 
 
 def _sparse(search: ClusterState, most: int | None = None) -> bool:
-    """Whether models are few enough for that program, and their options no more than that."""
+    """Whether models are few enough for that program, and their options no more than that.
+
+    Fewer may be asked about under more pressures, but where compiled kernels fill link domains.
+    """
     knobs, instance = search.knobs, search.instance
+    filled = instance.pressures > 1 and fillable(search)
     if most is None:
-        filled = instance.pressures > 1 and fillable(search)
         most = knobs.tightened_options if filled else knobs.quick_options
     sparse = instance.n <= knobs.quick_density * instance.g
-    sparse &= len(instance.size) * max(1.0, instance.pressures / 2) <= most
+    sparse &= len(instance.size) * (1.0 if filled else max(1.0, instance.pressures / 2)) <= most
     # At no pressure at all, what is left is broken soft rules, of which the program says nothing.
     return sparse and search.placed and search.value > 0
 
