@@ -57,6 +57,15 @@ def test_a_plan_alone_is_enough(here, runtime, capsys):
     assert not any(path.name.startswith(".") for path in files)
 
 
+def test_a_directory_is_not_named_like_a_file(here, capsys):
+    assert main(["export", "plan.json", "--to", "compose", "--output", "deploy.yaml"]) == 2
+    told = (
+        "deploy.yaml: this is the name of a file, and an export is a directory of files; name one"
+    )
+    assert f"{told}, such as deploy" in capsys.readouterr().err
+    assert not (here / "deploy.yaml").exists()
+
+
 def test_scripts_can_be_run(here):
     assert main(["export", "plan.json", "--to", "shell", "-o", "out", "-q"]) == 0
     (script,) = (here / "out").iterdir()

@@ -1,15 +1,18 @@
 """How much of a time limit is kept for writing."""
 
+import os
 from dataclasses import replace
 
 import pytest
 
 import made
+from kvplace.checking.load import load_plan
 from kvplace.cli import began, output
 from kvplace.cli.main import main
 from kvplace.cli.output import writing_seconds
 from kvplace.core.certificates.claim import Bound
 from kvplace.core.result import Stop
+from kvplace.formats.fleet.write import write_fleet
 from kvplace.solver.solve import solve
 
 PROBLEM = made.problem([made.model("m", 6, 1.0, tensor_parallel=(1, 2))], made.fleet(80, 80))
@@ -53,6 +56,29 @@ def test_what_was_tried_is_not_written_after_the_time_limit(monkeypatch, tmp_pat
         assert output.print_result(nothing, "json", str(path), **options) == 4
         assert path.exists() == written
         assert ("leaves none to write" in capsys.readouterr().err) != written
+
+
+@pytest.mark.parametrize("name", ["plan.json", "plan.csv", "plan.parquet"])
+def test_a_disk_that_is_full_at_the_end_loses_no_plan(tmp_path, capsys, monkeypatch, name):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    answers, written = [OSError(28, "No space left on device")], os.fsync
+
+    def fsync(handle):
+        if answers:
+            raise answers.pop()
+        written(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    fleet, target = tmp_path / "fleet.yaml", tmp_path / name
+    fleet.write_text(write_fleet(PROBLEM))
+    form = "csv" if name.endswith("csv") else "json"
+    assert main(["plan", str(fleet), "-o", str(target), "--format", form]) == 2
+    told = capsys.readouterr().err
+    assert "no space left on device" in told
+    assert not target.exists()
+    (kept,) = tmp_path.glob(f"kvplace-*/{name}")
+    assert f"{target}: what was found is in {kept}" in told
+    assert load_plan(kept, fleet).placement is not None
 
 
 def test_a_folder_that_is_not_there_is_told_before_any_work(tmp_path, capsys, monkeypatch):

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,7 +199,7 @@ def print_result(
     if output is not None and is_parquet(output):
         from kvplace.formats.plan.io import write_plan
 
-        write_plan(result, output)
+        _kept(output, lambda path: write_plan(result, path))
         if not quiet:
             say(summary(result))
         return _told(result, quiet=quiet, allow_overload=allow_overload)
@@ -265,7 +265,7 @@ def _emit_plan(result: "Result", form: str, output: str | None) -> None:
 
         with paused_collector():
             if output is not None:
-                write_atomic(output, lambda: plan_pieces(result))
+                _kept(output, lambda path: write_atomic(path, lambda: plan_pieces(result)))
                 return
             sys.stdout.flush()
             sys.stdout.buffer.writelines(piece.encode() for piece in plan_pieces(result))
@@ -274,4 +274,31 @@ def _emit_plan(result: "Result", form: str, output: str | None) -> None:
         from kvplace.formats.plan.rows import table_text
         from kvplace.formats.plan.table import table_of
 
-        emit(table_text(table_of(result)), output, data=True)
+        text = table_text(table_of(result))
+        if output is None:
+            emit(text, None, data=True)
+        else:
+            _kept(output, lambda path: emit(text, path, data=True))
+
+
+def _kept(output: str, write: Callable[[str], None]) -> None:
+    """Write what was found, where it is to be or else among the temporary files.
+
+    Raises
+    ------
+    InputError
+        It could not be written where it is to be; the message says where it is instead.
+    """
+    import tempfile
+
+    from kvplace.errors import InputError
+
+    try:
+        write(output)
+    except InputError as error:
+        try:
+            path = Path(tempfile.mkdtemp(prefix="kvplace-")) / Path(output).name
+            write(str(path))
+        except (InputError, OSError):
+            raise error from None  # nothing can be written there either
+        raise InputError([*error.faults, f"what was found is in {path}"], error.source) from None

@@ -8,6 +8,8 @@ from pathlib import Path
 from kvplace.errors import InputError
 from kvplace.formats.files import write_atomic
 
+_NAMES_OF_FILES = {".conf", ".env", ".json", ".sh", ".txt", ".yaml", ".yml"}
+"""Endings that no directory of an export is expected to have."""
 _EXECUTABLE = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
 
 
@@ -29,9 +31,14 @@ def write_files(directory: str | os.PathLike[str], files: Mapping[str, str]) -> 
     Raises
     ------
     InputError
-        The directory cannot be made, or a file cannot be written.
+        The directory cannot be made, or is named like a file, or a file cannot be written.
     """
     path = Path(directory)
+    if path.suffix.lower() in _NAMES_OF_FILES and not path.is_dir():
+        message = (
+            "this is the name of a file, and an export is a directory of files; name one, such"
+        )
+        raise InputError(f"{message} as {path.with_suffix('')}", str(path))
     try:
         path.mkdir(parents=True, exist_ok=True)
         others = sorted(entry.name for entry in path.iterdir() if entry.name not in files)
