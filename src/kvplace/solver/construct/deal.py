@@ -36,8 +36,8 @@ the time left that each may take."""
 ANYHOW = 0.04
 """Part above the bound from which on a target takes no more than a few rounds, and no clock ends
 it: else a GPU may be left with more than its memory."""
-GAIN, PATIENCE = 0.02, 12
-"""Part by which that must lower the excess within so many rounds."""
+GAIN, PATIENCE, HURRIED = 0.02, 12, 4
+"""Part by which that must lower the excess within so many rounds; and rounds once time is over."""
 
 
 def dealt(
@@ -297,7 +297,7 @@ class _Table:
             room = memory - np.bincount(gpu, size, instance.g)
             rematch = Rematch(instance, room, model[moves], gpu[moves], size[moves])
             within = Watch() if above >= ANYHOW else Within(watch, watch.left * EVENED_PART)
-            left = rematch.run(within, GAIN, PATIENCE)
+            left = rematch.run(within, GAIN, HURRIED if watch.stop else PATIENCE)
             gpu[moves] = rematch.gpu
             if left <= WHOLE:
                 break
