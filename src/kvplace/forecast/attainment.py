@@ -15,8 +15,6 @@ from kvplace.forecast.chances import in_time, overflow, smoothing, within
 from kvplace.forecast.mean_field import prompt_slow
 from kvplace.solver.kernels import kernel
 
-__all__ = ["attain"]
-
 _MOST_OTHERS = 24
 """Engines on a GPU beyond which the distribution of how many are at work is cut."""
 

@@ -4,8 +4,6 @@ import math
 
 from kvplace.solver.kernels import kernel
 
-__all__ = ["in_time", "overflow", "smoothing", "within"]
-
 
 @kernel
 def in_time(limit: float, mean: float, deviation: float) -> float:

@@ -24,8 +24,6 @@ from kvplace.forecast.records import GPU_USE, MPS, NONE, SLICE
 from kvplace.solver.array_types import Floats
 from kvplace.solver.kernels import kernel
 
-__all__ = ["settle"]
-
 _ENOUGH = 1e-4
 """Relative change of every slow-down at which the fixed point counts as reached."""
 

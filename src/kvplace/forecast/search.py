@@ -28,8 +28,6 @@ from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.kernels import kernel
 
-__all__ = ["Refined", "lost_on", "refine_forecast"]
-
 _ROUNDS = 4
 _PARTNERS = 24
 _LEAST_GAIN = 1e-6

@@ -15,8 +15,6 @@ from kvplace.formats.fleet.checks import objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.text.document import mapping_of
 
-__all__ = ["parse_fleet", "parse_gpus", "read"]
-
 
 @paused_collector()
 def read(

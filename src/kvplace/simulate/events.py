@@ -22,8 +22,6 @@ from kvplace.simulate.state import (
 from kvplace.solver.array_types import Ints
 from kvplace.solver.kernels import compiled_in_time, kernel
 
-__all__ = ["ready", "run"]
-
 BUSY_REST = 0.25
 """Side by side: part of a step that neither reading nor multiplying explains in which it keeps the
 GPU busy all the same. Between two measurements: 0.5 on an H100 (benchmarks/gpu_check.py, two 8B

@@ -3,8 +3,6 @@
 from kvplace.simulate.state import World
 from kvplace.solver.kernels import kernel
 
-__all__ = ["fits", "free", "take"]
-
 
 @kernel
 def _lacking(w: World, e: int, r: int, tokens: int) -> int:

@@ -12,8 +12,6 @@ from kvplace.simulate.memory import fits, free, take
 from kvplace.simulate.state import World
 from kvplace.solver.kernels import kernel
 
-__all__ = ["admit", "enqueue", "fill"]
-
 
 @kernel
 def enqueue(w: World, e: int, r: int) -> None:

@@ -5,8 +5,6 @@ from numpy.typing import NDArray
 
 from kvplace.solver.kernels import kernel
 
-__all__ = ["Bits", "drawn", "drawn_part", "seeded"]
-
 Bits = NDArray[np.uint64]
 
 MIX = 0x9E3779B97F4A7C15

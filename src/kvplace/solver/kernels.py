@@ -66,16 +66,6 @@ def _load_array_functions() -> None:
 
 _load_array_functions()
 
-__all__ = [
-    "Crew",
-    "compiled_in_time",
-    "halting",
-    "interpreted",
-    "is_compiled",
-    "kernel",
-    "need_memory",
-]
-
 _LOOK_SECONDS = 0.05
 """How often the clock is looked at while a kernel is compiled."""
 

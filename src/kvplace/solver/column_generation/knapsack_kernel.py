@@ -9,14 +9,6 @@ import numpy as np
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.kernels import kernel
 
-__all__ = [
-    "COMPILED",
-    "dearest_sets",
-    "level_tables",
-    "sets_with_each",
-    "weigh_limits",
-]
-
 FIRST_STEP, SHORTER = 0.5, 0.15
 """Step of the prices of room, to the best bound so far, and how fast later ones become shorter."""
 

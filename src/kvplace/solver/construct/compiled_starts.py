@@ -20,8 +20,6 @@ from kvplace.solver.instance.columns import Columns
 from kvplace.solver.instance.pressure import fits
 from kvplace.solver.kernels import compiled_in_time, kernel
 
-__all__ = ["bisect_first_fit", "most_room_first"]
-
 SCANNED = 100_000_000
 """Models times GPUs up to which, of several pressures, each GPU is looked at for each model."""
 LOOKED = 31

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from kvplace.solver.array_types import Floats, Ints
 from kvplace.solver.kernels import kernel
 
-__all__ = ["COMPILED", "MOST_MODELS", "tight_cover"]
-
 Bits = NDArray[np.uint64]
 
 MOST_MODELS = 64

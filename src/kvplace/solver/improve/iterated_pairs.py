@@ -22,8 +22,6 @@ from kvplace.solver.improve.pair_kernel import (
 )
 from kvplace.solver.kernels import halting, kernel
 
-__all__ = ["COMPILED", "iterate_pairs"]
-
 KICKS, LOOKED = 256, 1 << 12
 """Kicks between two looks at the clock at most; and GPUs that about so many look at."""
 PAIRS = 1 << 15

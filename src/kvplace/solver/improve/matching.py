@@ -15,8 +15,6 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.improve.pair_kernel import carry_out
 from kvplace.solver.kernels import kernel
 
-__all__ = ["applies", "colder", "match", "subsets_of"]
-
 MEMBERS = 3
 """Models in a subset at most."""
 LOOKED_AT = 7

@@ -28,8 +28,6 @@ from kvplace.solver.improve.pair_ways import (
 )
 from kvplace.solver.kernels import kernel
 
-__all__ = ["Heat", "anneal"]
-
 LUCKS = 1 << 12
 """Random numbers that chance picks among."""
 REACH, SLACK = 8.0, 1e-5

@@ -16,18 +16,6 @@ from kvplace.solver.improve.pair_ways import (
 from kvplace.solver.instance.pressure import fits, pressure
 from kvplace.solver.kernels import kernel
 
-__all__ = [
-    "Scratch",
-    "carry_out",
-    "exchange",
-    "left_enough",
-    "move",
-    "pressure_of",
-    "relieve",
-    "scratch_of",
-    "sum_up",
-]
-
 DRAWS = 4
 """Times that models are drawn of a pair that holds too many for all ways."""
 

@@ -15,8 +15,6 @@ from kvplace.solver.assignment.packed import Packing
 from kvplace.solver.chance import Bits, drawn
 from kvplace.solver.kernels import kernel
 
-__all__ = ["MOVABLE", "WAYS", "Ways", "add_up", "change_of", "draw_ways", "room_for_ways"]
-
 MOVABLE = 9
 """Models of a pair that may change sides at once: all but one of ten."""
 WAYS = 1 << MOVABLE

@@ -16,8 +16,6 @@ from kvplace.solver.kernels import kernel
 from kvplace.solver.large_neighbourhood.refill_kernel import Worth, fill_domains, ranked
 from kvplace.solver.large_neighbourhood.seat_board import Board, fill_up
 
-__all__ = ["Course", "Known", "fill_until", "nothing_known"]
-
 POWER = 1.2
 """Power of its room that a copy is worth: above 1, so that large copies go first."""
 SHARE = 0.1

@@ -14,8 +14,6 @@ from kvplace.solver.kernels import kernel
 from kvplace.solver.large_neighbourhood.refill_kernel import COPIES, ranked, tightest
 from kvplace.solver.large_neighbourhood.seat_board import Board
 
-__all__ = ["Offer", "dear_fillings", "that_fit"]
-
 SPREAD = 0.4
 """Part by which the worth for the room of a copy is varied."""
 REORDERED = 8

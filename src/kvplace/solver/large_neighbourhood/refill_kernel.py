@@ -17,8 +17,6 @@ from kvplace.solver.chance import Bits, drawn_part
 from kvplace.solver.kernels import kernel
 from kvplace.solver.large_neighbourhood.seat_board import Board, Bytes, place
 
-__all__ = ["COPIES", "Worth", "fill_domains", "ranked", "tightest"]
-
 COPIES = 64
 """Copies on one GPU at most."""
 SPREAD = 0.6

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.kernels import kernel
 
-__all__ = ["Board", "Bytes", "fill_up", "place"]
-
 Bytes = NDArray[np.uint8]
 
 
