@@ -3,6 +3,7 @@
 import math
 
 from kvplace.core.result import OPTIMAL_GAP
+from kvplace.solver.clock import Within
 from kvplace.solver.strategies.assigned import ready
 from kvplace.solver.strategies.cluster.search import ClusterState
 
@@ -35,11 +36,12 @@ def few(search: ClusterState) -> bool:
 def configurable(search: ClusterState) -> bool:
     """Whether models and GPUs are so many that configurations are a better start than best fit.
 
-    Very many models are dealt out near the bound as soon as anywhere, so that is done at any time.
+    Very many models are dealt out near the bound as soon as anywhere, so that is done at any time;
+    but not where the search is one question of many, which must end on time.
     """
     instance = search.instance
     many = search.large or instance.n * instance.g >= search.knobs.configured
-    timed = search.many or not search.watch.stop
+    timed = not search.watch.stop or (search.many and not isinstance(search.watch, Within))
     return many and instance.pressures == 1 and timed and not search.closed
 
 
