@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from kvplace.solver.exact.bin_completion import Completion
     from kvplace.solver.exact.close_gap import Effort, Proof
 
-COMPLETED = 3e5
-"""GPUs filled one by one, times models, before slower ways to pack memory are tried."""
+COMPLETED, UNTIMED = 3e5, 5e4
+"""GPUs filled one by one, times models, before slower ways to pack memory are tried: at most, and
+without a time limit, where others prove in a second that there is no room."""
 LOWERED, LOWERED_PART, WIDTH = (0.0, 1e5), 0.3, 1e-2
 """GPUs filled, times models, at each target below what was found so: at first, and once more; the
 part of the time left that each may take, and the relative width at which it ends."""
@@ -197,11 +198,11 @@ def completed(search: AssignedSearch, completion: "Completion", effort: float) -
     completion
         Of its instance.
     effort
-        GPUs filled, times the number of models, after which no further run begins; `COMPLETED` at
+        GPUs filled, times the number of models, after which no further run begins; `UNTIMED` at
         most without a time limit.
     """
     if search.watch.limit == math.inf:
-        effort = min(effort, COMPLETED)
+        effort = min(effort, UNTIMED)
     found = completion.complete(effort / search.instance.n)
     if found is not None:
         search.board = found
