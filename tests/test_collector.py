@@ -20,7 +20,7 @@ def test_what_is_made_meanwhile_counts_as_old_and_is_still_collected():
     gc.collect()
     with paused_collector():
         assert not gc.isenabled()
-        made = [[at] for at in range(5_000)]
+        made = [[at] for at in range(150_000)]
         made.append(made)
     assert gc.isenabled()
     assert any(held is made for held in gc.get_objects(generation=2))
@@ -33,5 +33,14 @@ def test_what_a_program_keeps_from_the_collector_stays_kept():
     gc.freeze()
     kept = gc.get_freeze_count()
     with paused_collector():
-        pass
+        made = [[at] for at in range(150_000)]
     assert gc.get_freeze_count() == kept
+    del made
+
+
+def test_few_objects_do_not_count_what_a_program_keeps(monkeypatch):
+    # Counting goes through all of it, and a search pauses the collector many times.
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: pytest.fail("it was counted"))
+    with paused_collector():
+        pass
+    assert gc.isenabled()
