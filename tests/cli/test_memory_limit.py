@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 
@@ -97,8 +98,8 @@ def test_little_memory_leaves_libraries_out_that_would_end_the_process(monkeypat
 def test_a_search_without_memory_returns_the_best_so_far(monkeypatch):
     problem = byte_problem([90] * 3, [(20, 6.0), (30, 5.0), (10, 1.0), (15, 2.0)])
 
-    def short(self, start):
-        whole(self, start)
+    def short(self, start, **how):
+        whole(self, start, **how)
         raise MemoryError
 
     whole = UndividedSearch.solve
@@ -106,7 +107,7 @@ def test_a_search_without_memory_returns_the_best_so_far(monkeypatch):
     result = solve(problem)
     assert result.placement is not None
     assert result.stop is Stop.MEMORY_LIMIT
-    monkeypatch.setattr(UndividedSearch, "solve", lambda *_: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(UndividedSearch, "solve", Mock(side_effect=MemoryError))
     assert solve(problem).stop is Stop.MEMORY_LIMIT
     assert solve(problem).placement is None
 
