@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COMPLETED, UNTIMED = 3e5, 5e4
 """GPUs filled one by one, times models, before slower ways to pack memory are tried: with a time
 limit, and without one, so that it takes a second or two."""
-LOWERED, LOWERED_PART, WIDTH = (0.0, 1e5), 0.3, 1e-2
+LOWERED, LOWERED_PART, WIDTH = (0.0, 1e5), 0.1, 1e-2
 """GPUs filled, times models, at each target below what was found so: at first, and once more; the
 part of the time left that each may take, and the relative width at which it ends."""
 REFUTED = 0.15
