@@ -165,7 +165,7 @@ def sum_replicas(problem: Problem, copies: Mapping[str, list[Replica]]) -> tuple
                     sizes.append(need.weights_bytes)
                     least.append(need.min_kv_bytes)
                     loads.append(need.load)
-                elif untyped and part == 1 == degree:
+                elif untyped and len(held) == 1 == degree:
                     sound[index] = gpus[0] in position
             for rank, gpu in enumerate(gpus):
                 at = position.get(gpu)

@@ -131,7 +131,7 @@ class HubFiles:
         try:
             with _quiet():
                 metadata = self._hub.get_safetensors_metadata(self._repo, revision=self._revision)
-        except Exception as error:  # same
+        except Exception as error:  # the client's transports raise their own trees
             raise InputError(
                 f"the bytes of weights are not known: {_one_line(error)}", self._repo
             ) from error

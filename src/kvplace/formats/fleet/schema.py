@@ -206,9 +206,9 @@ class KnownModelPart(ModelPart):
     """Name in the catalogue: weights, KV cache, shape and degree come from there."""
     name: Name | None = None  # type: ignore[assignment]  # only what is required differs
     """By default that in the catalogue."""
-    weights_bytes: Amount | None = Field(default=None, alias="weights")  # type: ignore[assignment]  # as above
+    weights_bytes: Amount | None = Field(default=None, alias="weights")  # type: ignore[assignment]  # not required
     """By default as the catalogue says."""
-    demand: _AnyDemand = None  # type: ignore[assignment]  # as above
+    demand: _AnyDemand = None  # type: ignore[assignment]  # not required
     """By default none: a standby."""
 
 

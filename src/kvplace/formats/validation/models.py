@@ -160,7 +160,7 @@ def columns_of(part: type[Part], items: Sequence[Any]) -> Columns[Any]:
                 column[row] = column[row] if value is None else value
             values = column
         columns[name] = values
-    return Columns(part.core, columns)  # type: ignore[arg-type]  # as above
+    return Columns(part.core, columns)  # type: ignore[arg-type]  # a dataclass
 
 
 def _meant(part: type[Any], details: list[Any]) -> set[Path]:

@@ -130,7 +130,7 @@ def _search(
         return None
     if best is None:
         tried = 0 if watch.stop else RULED  # of soft rules nothing is asked where time is up
-        with watch.whole():  # as above
+        with watch.whole():  # worth the time kept for later
             board = fill.at(math.inf, tried)
         assert board is not None
         return board
