@@ -15,10 +15,12 @@ from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
 from kvplace.core.problem import Problem
+from kvplace.formats.plan import schema
 from kvplace.formats.schemas import schema_files
 from kvplace.replan.reasons import reasons_for
 from kvplace.replan.schedule.changes import Change
 
+PARSE = schema.parse_plan
 FLEET = """\
 schema: kvplace.fleet/v1
 nodes:
@@ -333,6 +335,24 @@ def test_what_runs_may_stand_in_the_fleet_file(here, capsys):
     (here / "fleet.yaml").write_text(text)
     assert main(["replan", "fleet.yaml", "--max-moves", "1"]) == 0
     assert capsys.readouterr().out.split()[:2] == ["~", "b"]
+
+
+def test_the_plan_that_runs_is_read_once_and_its_names_count(here, monkeypatch, capsys):
+    assert main(["plan", "fleet.yaml", "--format", "json", "-o", "plan.json"]) == 0
+    plan = json.loads((here / "plan.json").read_text())
+    first = plan["placements"][0]
+    plan["engine_names"] = [
+        {"model": first["model"], "replica": 0, "label": "as-it-was", "port": 20017}
+    ]
+    (here / "plan.json").write_text(json.dumps(plan))
+    read = []
+    monkeypatch.setattr(schema, "parse_plan", lambda *given: read.append(1) or PARSE(*given))
+    assert main(["replan", "fleet.yaml", "--current", "plan.json", "--format", "json"]) == 0
+    proposal = json.loads(capsys.readouterr().out)
+    names = {part["model"]: (part["label"], part["port"]) for part in proposal["current"]}
+    assert names[first["model"]] == ("as-it-was", 20017)
+    assert len(set(names.values())) == len(MODELS)
+    assert read == [1]
 
 
 def test_without_anything_that_runs_the_way_out_is_named(here, capsys):

@@ -53,6 +53,18 @@ def test_shares_add_up_and_nobody_is_below_its_least(data):
     assert all(part >= one for part, one in zip(parts, least, strict=True))
 
 
+def test_a_layout_of_many_nodes_looks_at_each_replica_a_few_times(monkeypatch):
+    count, asked = 200, []
+    nodes = Fleet(tuple(node(f"n{at}", 1) for at in range(count)))
+    models = tuple(model(f"m{at}", 20) for at in range(count))
+    placed = Placement(tuple(Replica(f"m{at}", 0, (f"n{at}/0",)) for at in range(count)))
+    real = Fleet._nodes_by_gpu
+    monkeypatch.setattr(Fleet, "_nodes_by_gpu", lambda self: asked.append(1) or real(self))
+    engines = lay_out(Problem(models, nodes), placed).engines
+    assert [engine.gpus for engine in engines] == [(f"n{at}/0",) for at in range(count)]
+    assert len(asked) <= 10 * count  # 40,000 where each node looks at all replicas
+
+
 def parts(models, placed):
     """Return the KV bytes of each engine on one node of four GPUs of 79 GiB, in GiB."""
     replicas = [Replica(name, index, gpus) for name, index, gpus in placed]

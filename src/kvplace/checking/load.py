@@ -1,6 +1,7 @@
 """A plan file read back: checked, evaluated again, and a `Result` as a solver returns it."""
 
 import os
+from dataclasses import replace
 
 from kvplace.checking.check import check
 from kvplace.collector import paused_collector
@@ -98,11 +99,18 @@ def load_stated(
         return Result(problem, placement, evaluation, bound, Stop.GIVEN, "", 0, 0, 0.0)
     proof = claims.bound_for(problem)
     assert isinstance(proof, Bound)  # else the check would have said why it is none
+    placed = stated.placement if found.evaluation else None
+    result = unchecked(claims, problem)
+    return replace(result, placement=placed, evaluation=found.evaluation, proof=proof)
+
+
+def unchecked(claims: Plan, problem: Problem) -> Result:
+    """Return what a plan states as a result, with nothing evaluated or proved."""
     return Result(
         problem,
-        stated.placement if found.evaluation else None,
-        found.evaluation,
-        proof,
+        claims.placement,
+        None,
+        Bound(0.0, "trivial"),
         Stop(claims.stop),
         claims.solver,
         claims.seed,

@@ -174,6 +174,22 @@ def lay_out(
         The placement is not valid, a name cannot be launched, or there are too few ports.
     """
     evaluation = evaluate(problem, placement)
+    named, parts = names_and_parts(problem, placement, evaluation, base_port, kept, names)
+    return Layout(problem, arrange(problem, evaluation, list(placement), parts, named), base_port)
+
+
+def names_and_parts(
+    problem: Problem,
+    placement: Placement,
+    evaluation: Evaluation,
+    base_port: int = BASE_PORT,
+    kept: Mapping[tuple[str, int], int] | None = None,
+    names: Mapping[tuple[str, int], EngineName] | None = None,
+) -> tuple[dict[tuple[str, int], Named], dict[tuple[str, int], int]]:
+    """Return names, and KV bytes on each GPU, of the replicas of a placement.
+
+    Parameters and errors are those of `lay_out`.
+    """
     if not evaluation.valid:
         raise InputError([violation.message for violation in evaluation.violations], "placement")
     for model in problem.models:
@@ -182,8 +198,7 @@ def lay_out(
         if model.launch.engine not in ENGINES:
             raise InputError(f"{model.name!r} asks for the unknown engine {model.launch.engine!r}")
     named = name_engines(problem.fleet, placement, problem.index_of, base_port, names)
-    parts = kv_parts(evaluation.gpus, kept)
-    return Layout(problem, arrange(problem, evaluation, list(placement), parts, named), base_port)
+    return named, kv_parts(evaluation.gpus, kept)
 
 
 def arrange(
@@ -211,9 +226,12 @@ def arrange(
         for shard in gpu.shards
     }
     node_labels = labels(check_text(node.name, "a node's name") for node in problem.fleet.nodes)
+    held: dict[str, list[Replica]] = {}
+    for replica in replicas:
+        held.setdefault(problem.fleet.domain(replica.gpus[0], "node") or "", []).append(replica)
     hosts = []
     for node in problem.fleet.nodes:
-        here = [r for r in replicas if problem.fleet.node_of(r.gpus[0]) is node]
+        here = held.get(node.name, [])
         if not here:
             continue
         index = {gpu.id: number for number, gpu in enumerate(node.gpus)}

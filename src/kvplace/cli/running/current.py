@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kvplace.core.placement import Placement, Replica
     from kvplace.core.problem import Problem
     from kvplace.formats.observation import Observation
+    from kvplace.formats.plan.stated import Plan
 
 _FEW = 8
 """GPUs or models that a note names."""
@@ -33,6 +34,8 @@ class Current:
         When replicas began to serve, where that is known.
     asleep
         Those that sleep.
+    plan
+        The plan that runs, where it is one that carries its models.
     """
 
     placement: "Placement"
@@ -40,6 +43,7 @@ class Current:
     notes: tuple[str, ...] = ()
     since: "dict[Replica, datetime]" = field(default_factory=dict)
     asleep: "tuple[Replica, ...]" = ()
+    plan: "Plan | None" = None
 
 
 def read_current(path: str | None, problem: "Problem | None") -> Current:
@@ -71,8 +75,9 @@ def read_current(path: str | None, problem: "Problem | None") -> Current:
     plan: Any
     plan = target_of(read_proposal(path), path) if schema == PROPOSAL_SCHEMA else read_plan(path)
     placement = plan.placement if problem is None else _placed(plan, problem)
-    former = {m.name: m for m in plan.models} if isinstance(plan, Plan) else {}
-    return Current(placement, former, tuple(_notes(placement, problem)))
+    whole = plan if isinstance(plan, Plan) else None
+    former = {m.name: m for m in whole.models} if whole is not None else {}
+    return Current(placement, former, tuple(_notes(placement, problem)), plan=whole)
 
 
 def _placed(plan: Any, problem: "Problem") -> "Placement":

@@ -1,7 +1,6 @@
 """Static splits: each engine's part of a GPU's KV memory, for runtimes without a shared pool."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 
 from kvplace.core.evaluation.evaluate import GPUEvaluation
 from kvplace.errors import InputError
@@ -29,8 +28,7 @@ def divide(free_bytes: int, loads: Sequence[float], least: Sequence[int]) -> lis
     """
     if not loads:
         return []
-    # Exact, so that parts rounded down never add up to more than there is.
-    weights = [Fraction(load) for load in loads] if any(loads) else [Fraction(1)] * len(loads)
+    weights = _whole(loads) if any(loads) else [1] * len(loads)
     fixed: dict[int, int] = {}
     while True:
         rest = free_bytes - sum(fixed.values())
@@ -39,7 +37,7 @@ def divide(free_bytes: int, loads: Sequence[float], least: Sequence[int]) -> lis
         if not total:
             parts = {index: least[index] for index in open_}
         else:
-            parts = {index: int(rest * weights[index] / total) for index in open_}
+            parts = {index: rest * weights[index] // total for index in open_}
         below = [index for index in open_ if parts[index] < least[index]]
         if not below:
             break
@@ -51,6 +49,13 @@ def divide(free_bytes: int, loads: Sequence[float], least: Sequence[int]) -> lis
     order = sorted(range(len(loads)), key=lambda index: (-weights[index], index))
     found[order[0]] += free_bytes - sum(found.values())  # rounding goes to the busiest
     return [found[index] for index in range(len(loads))]
+
+
+def _whole(loads: Sequence[float]) -> list[int]:
+    """Return loads as whole numbers in proportion, exactly: parts never add up to too much."""
+    ratios = [load.as_integer_ratio() for load in loads]
+    unit = max(below for _, below in ratios)  # each is a power of 2
+    return [above * (unit // below) for above, below in ratios]
 
 
 KEPT_SLACK = 1.25

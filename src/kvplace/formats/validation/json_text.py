@@ -214,7 +214,7 @@ def _mappings(write: _Texts, values: Sequence[Mapping[str, Any]], line: str) -> 
     inner = line + " "
     keys = map(encode_basestring_ascii, chain.from_iterable(values))
     texts = write([held for value in values for held in value.values()], inner)
-    entries = map("{}: {}".format, keys, texts)
+    entries = map(": ".join, zip(keys, texts, strict=True))
     return _enclosed("{}", _grouped(list(entries), list(map(len, values)), inner), line)
 
 
@@ -227,21 +227,20 @@ def _grouped(texts: Sequence[str], counts: Sequence[int], line: str) -> Iterable
 
 
 def _plain(values: Sequence[Any], line: str) -> list[str]:
-    """Return plain data: of one kind of scalar all at once, else value by value."""
+    """Return plain data; all scalars, all lists and all mappings are written together."""
     kinds = set(map(type, values))
     if kinds == {float} and all(map(math.isfinite, values)):
         return _floats(values)
-    if kinds and kinds.isdisjoint((list, tuple, dict)):
-        return _SCALARS.encode(list(values))[1:-1].split("\n")
-    texts: list[str] = []
-    known: dict[str, str] = {}  # most of what is not a scalar, such as a list of degrees, recurs
-    for value in values:
-        name = repr(value)
-        if name not in known:
-            text = json.dumps(value, indent=1, allow_nan=False)
-            known[name] = text.replace("\n", line)
-        texts.append(known[name])
-    return texts
+    if kinds.isdisjoint((list, tuple, dict)):
+        return _SCALARS.encode(list(values))[1:-1].split("\n") if values else []
+    if kinds == {dict}:
+        return _mappings(_plain, values, line)
+    if kinds <= {list, tuple}:
+        return _lists(_plain, values, line)
+    held = [kind if kind in {list, tuple, dict} else None for kind in map(type, values)]
+    alike = {kind: list(compress(values, [other is kind for other in held])) for kind in set(held)}
+    texts = {kind: iter(_plain(found, line)) for kind, found in alike.items()}
+    return [next(texts[kind]) for kind in held]
 
 
 def _floats(values: Sequence[float]) -> list[str]:
