@@ -54,13 +54,39 @@ def test_numbers_of_other_libraries_become_python_s_own_and_lists_tuples(tmp_pat
         (lambda: kvplace.Apart(()), "a rule apart names no model; '\\*' stands for all"),
         (lambda: kvplace.Apart(soft=0), "the tier of a soft rule is 1 to 1,000,000, not 0"),
         (lambda: kvplace.Replica("m", 0, "n/0"), "Replica.gpus: must be a list or a tuple"),
-        (lambda: kvplace.Node("n", (None,)), "Node.gpus: must be of type GPU"),
+        (lambda: kvplace.Node("n", (None,)), "Node.gpus: each must be of type GPU"),
+        (lambda: kvplace.Fleet((1, 2)), r"Fleet.nodes: each must be of type Node, not \(1, 2\)"),
+        (lambda: kvplace.Placement((1, 2)), "Placement.replicas: each must be of type Replica"),
+        (lambda: kvplace.Placement({"m": "n/0"}), "Placement.replicas: must be a list or a tuple"),
+        (
+            lambda: kvplace.Placement(None),
+            "Placement.replicas: must be a list or a tuple, not None",
+        ),
+        (
+            lambda: kvplace.Problem("m", None),
+            r"Problem.models: must be a list[^\0]*Problem.fleet: ",
+        ),
+        (lambda: kvplace.Problem([1], None), "Problem.models: each must be of type Model"),
+        (lambda: kvplace.Objective("speed"), "there is no objective 'speed'; known: requests, "),
     ],
 )
 def test_other_types_are_refused_by_the_field_s_name(make, told):
     for _ in range(2):  # what was refused once is not taken for right the next time
         with pytest.raises(kvplace.InputError, match=told):
             make()
+
+
+def test_lists_of_data_are_as_good_as_tuples():
+    replica, gpu = kvplace.Replica("m", 0, ("n/0",)), kvplace.GPU("n/0", "T", 80 * GIB)
+    assert kvplace.Placement([replica]) == kvplace.Placement(r for r in [replica])
+    node = kvplace.Node("n", (gpu,))
+    assert kvplace.Fleet([node]) == kvplace.Fleet((node,))
+    made, fleet = (
+        model(tensor_parallel=1 * (1,), replicas=kvplace.Replicas()),
+        kvplace.Fleet([node]),
+    )
+    listed = kvplace.Problem([made], fleet, "requests", [kvplace.Apart(("m",))])
+    assert listed == kvplace.Problem((made,), fleet, "requests", (kvplace.Apart(("m",)),))
 
 
 @pytest.mark.parametrize("closed", [True, False])

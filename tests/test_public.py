@@ -145,13 +145,15 @@ def test_a_limit_beyond_all_floats_is_none():
             r"solve: problem must be of type Problem, not str; kvplace.read\(PATH\) makes one",
         ),
         (
-            lambda p, q: kvplace.refine(p, kvplace.solve(p, start=q)),
+            lambda p, q: kvplace.evaluate(p, kvplace.solve(p, start=q)),
             "placement must be of type Placement, not Result; a Result has one as .placement",
         ),
         (
-            lambda p, q: kvplace.replan(p, kvplace.solve(p, start=q)),
-            "current must be of type Placement, not Result",
+            lambda p, _q: kvplace.replan(p, "plan.json"),
+            "current must be of type Placement or Result, not str",
         ),
+        (lambda p, _q: kvplace.forecast(p), "a problem alone does not say what runs where"),
+        (lambda p, _q: kvplace.refine(p), "or the Result that kvplace.solve.problem. returns"),
         (
             lambda p, q: kvplace.check(q, p),
             r"type Problem, not Placement;.*\n.*plan must be of type Plan or PlanTable",
@@ -179,6 +181,41 @@ def test_arguments_of_a_wrong_type_are_named_with_the_way_out(call, told):
     placement = kvplace.Placement.single({"Qwen/Qwen3-8B": "H100/0"})
     with pytest.raises(TypeError, match=told):
         call(problem, placement)
+
+
+def test_a_result_stands_for_its_problem_and_its_placement():
+    asked = {"requests_per_second": 1, "prompt_tokens": 100, "output_tokens": 50}
+    names = ("Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-4B")
+    models = [{"model": n, "demand": asked, "slo": {"ttft": "1s", "tpot": "50ms"}} for n in names]
+    fleet = {"schema": "kvplace.fleet/v1", "nodes": "1x2xH100", "models": models}
+    problem = kvplace.read(fleet)
+    result = kvplace.solve(problem, solver="prism-greedy")
+    where = result.placement
+    assert kvplace.forecast(result) == kvplace.forecast(problem, where)
+    assert kvplace.forecast(result, load=1.5) == kvplace.forecast(problem, result, load=1.5)
+    brief = {"seconds": 1.0, "seeds": (3,)}
+    assert kvplace.simulate(result, **brief) == kvplace.simulate(problem, where, **brief)
+    assert kvplace.served(result, level=0.1, **brief).load > 0
+    refined = kvplace.refine(problem, where, iterations=3)
+    assert kvplace.refine(result, iterations=3).placement == refined.placement
+    assert kvplace.solve(problem, start=result, iterations=0).value <= result.value
+    assert kvplace.check(problem, result).agrees
+    busiest = kvplace.Budget(moves=1)
+    moved = kvplace.replan(result, budget=busiest)
+    assert moved.current == where
+    assert kvplace.replan(problem, result, budget=busiest).placement == moved.placement
+    assert kvplace.watch(result, now=0.0).replan.current == where
+    assert kvplace.explain(result, time_limit=1).given == result.evaluation
+
+
+def test_a_result_that_places_nothing_cannot_run_but_can_be_explained():
+    model = {"model": "Qwen/Qwen3-8B", "tensor_parallel": 1}
+    fleet = {"schema": "kvplace.fleet/v1", "nodes": "1x1GiB", "models": [model]}
+    nowhere = kvplace.solve(kvplace.read(fleet))
+    for call in (kvplace.forecast, kvplace.simulate, kvplace.replan, kvplace.refine):
+        with pytest.raises(kvplace.InputError, match="this plan places nothing"):
+            call(nowhere)
+    assert kvplace.explain(nowhere).clash is not None
 
 
 def test_a_function_that_fails_by_itself_says_what_it_said():

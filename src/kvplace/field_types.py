@@ -5,7 +5,7 @@ are exact in them, and files can hold them. A list becomes a tuple. Anything els
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cache
@@ -46,7 +46,8 @@ def hold_types(thing: Any) -> None:
     Parameters
     ----------
     thing
-        Its fields are numbers, texts, enumerations, other data, and tuples and mappings of these.
+        Its fields are numbers, texts, enumerations, other data, and tuples, sequences and mappings
+        of these. A sequence that is no list or tuple, such as columns, is taken as it is.
 
     Raises
     ------
@@ -89,7 +90,9 @@ def _hold(thing: Any, stated: Iterable[tuple[str, "_Type"]]) -> list[Fault]:
             held = _held(value, wanted)
         except _OtherError as error:
             kind, way = (*error.args, "")[:2]
-            message = f"must be {kind}, not {repr(value)[:60]}{way}"
+            of_many = isinstance(value, list | tuple) and wanted.parts[-1:] == (...,)
+            each = "each " if of_many else ""
+            message = f"{each}must be {kind}, not {repr(value)[:60]}{way}"
             faults.append(Fault(message, f"{type(thing).__name__}.{name}"))
             continue
         if held is not value:
@@ -109,8 +112,9 @@ class _Type:
 @cache
 def _type(hint: Any) -> _Type:
     ways = alternatives(hint)
+    kind = get_origin(ways[0]) or ways[0]
     parts = tuple(one if one is ... else _type(one) for one in get_args(ways[0]))
-    return _Type(get_origin(ways[0]) or ways[0], parts, NoneType in ways)
+    return _Type(kind, (*parts, ...) if kind is Sequence else parts, NoneType in ways)
 
 
 class _OtherError(Exception):
@@ -137,8 +141,9 @@ def _held(value: Any, wanted: _Type) -> Any:
         return value
     if kind in _WORDS:
         return value if type(value) is kind else _scalar(value, kind)
-    if kind is tuple:
-        return _tuple(value, wanted.parts)
+    if kind in {tuple, Sequence}:
+        own = isinstance(value, Sequence) and not isinstance(value, list | tuple | str | bytes)
+        return value if own and kind is Sequence else _tuple(value, wanted.parts)
     if kind is Mapping:
         return _mapping(value, wanted.parts[1])
     if issubclass(kind, Enum) and isinstance(value, str):

@@ -62,6 +62,31 @@ def test_one_move_and_why(here, capsys):
     assert out[3].startswith("1 change, 30.0 GiB of weights to load, about 96.00 s, no downtime")
 
 
+def test_a_reason_that_does_not_fit_beside_its_change_stands_below(here, capsys):
+    for name in ("fleet.yaml", "running.csv"):
+        text = (here / name).read_text().replace("a-", "production-europe-west-1a-")
+        (here / name).write_text(text.replace("name: a,", "name: production-europe-west-1a,"))
+    assert main(["replan", "fleet.yaml", "--current", "running.csv", "--max-moves", "1"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    node = "production-europe-west-1a"
+    assert out[0] == f"  ~ b  {node}-0/0 -> {node}-1/1"
+    assert out[1] == f"        moves: {node}-0/0 goes from 0.9 to 0.125"
+    assert max(map(len, out[:2])) <= 80
+
+
+def test_a_fleet_that_was_not_valid_is_called_so_by_replan_and_by_verify(here, capsys):
+    # 40, 30 and 10 GiB fill the 80 of a-0/0: nothing is left for KV.
+    (here / "full.csv").write_text(table(RUNNING | {"c": "a-0/0"}))
+    run = ["replan", "fleet.yaml", "--current", "full.csv"]
+    assert main(run) == 0
+    assert "max KVPR not valid -> " in capsys.readouterr().out
+    assert main([*run, "--format", "json", "--output", "p.json"]) == 0
+    assert main(["verify", "p.json", "--observed", "full.csv", "--fleet", "fleet.yaml"]) == 0
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told.startswith("max KVPR before not valid, predicted 0.")
+    assert told.endswith(", now not valid")
+
+
 def test_nothing_to_gain_is_nothing_to_do(here, capsys):
     assert main(["replan", "fleet.yaml", "--current", "done.csv"]) == 0
     out = capsys.readouterr().out

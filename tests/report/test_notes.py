@@ -157,6 +157,21 @@ def test_sources_of_figures_are_no_advice_and_names_keep_their_letters():
     assert as_sentence("gpt-oss has none") == "gpt-oss has none."
 
 
+def test_what_is_assumed_is_told_in_one_line_and_in_full_where_asked():
+    names = ["Qwen/Qwen3-8B", "Qwen/Qwen3-14B", "Qwen/Qwen3-4B"]
+    fleet = {"schema": "kvplace.fleet/v1", "nodes": "1x8xH100"}
+    several = read(fleet | {"models": [{"model": name} for name in names]})
+    assert len(several.assumed) == 3
+    (one,) = [note.text for note in notes(several) if note.kind == "catalogue"]
+    assert one.startswith("3 assumptions fill in what the file leaves open")
+    assert one.endswith("kvplace check lists them")
+    every = [note.text for note in notes(several, every=True) if note.kind == "catalogue"]
+    assert every == list(several.assumed)
+    assert sources(solve(several)) == [f"{text}." for text in every]
+    alone = read(fleet | {"models": [{"model": names[0]}]})
+    assert [n.text for n in notes(alone) if n.kind == "catalogue"] == list(alone.assumed)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -13,7 +13,8 @@ from kvplace.core.certificates.standing import Standing
 from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import relative_gap
+from kvplace.core.result import Result, relative_gap
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.stated import Plan, PlanGPU, PlanNode
 from kvplace.formats.plan.table import UNSTATED, PlanTable
 from kvplace.units import format_count
@@ -67,7 +68,7 @@ class Check:
 
 
 def check(
-    problem: Problem, plan: Plan | PlanTable | Placement, evidence: Evidence | None = None
+    problem: Problem, plan: Plan | PlanTable | Placement | Result, evidence: Evidence | None = None
 ) -> Check:
     """Recompute everything that a plan states, knowing nothing of the solver that made it.
 
@@ -76,7 +77,8 @@ def check(
     problem
         What the plan is for. It must be under the plan's objective.
     plan
-        What a plan file states; or a bare placement, of which less can be checked.
+        What a plan file states; a result, of which as much can be checked; or a bare placement, of
+        which less can.
     evidence
         Proves the plan's bound where the plan has nothing that is checked; None for none.
 
@@ -90,7 +92,7 @@ def check(
     if isinstance(plan, Placement):
         checker.check_placement(plan)
     else:
-        checker.check_plan(plan)
+        checker.check_plan(plan_of(plan) if isinstance(plan, Result) else plan)
     found, verified = tuple(checker.found), tuple(checker.verified)
     claimed, open_ = tuple(checker.claimed), tuple(checker.open)
     return Check(found, verified, checker.evaluation, claimed, open_)

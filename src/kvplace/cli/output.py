@@ -187,10 +187,7 @@ def print_result(
     if expect:
         from kvplace.forecast.forecast import forecast
 
-        expected = forecast(
-            result.problem, result.placement, evaluation=result.evaluation,
-            watch=telling(quiet=quiet),
-        )  # fmt: skip
+        expected = forecast(result, watch=telling(quiet=quiet))
         for note in () if quiet else expected.notes:
             say(f"kvplace: {note}")
     tabled = form == "table" and output is None and not as_markdown()
@@ -248,11 +245,16 @@ def _told(result: "Result", *, quiet: bool, allow_overload: bool) -> int:
     return _OVERLOADED if over and not allow_overload else 0
 
 
-def say_notes(problem: "Problem", evaluation: "Evaluation | None" = None) -> None:
-    """Write to stderr what is to be known of a problem and a placement of it."""
+def say_notes(
+    problem: "Problem", evaluation: "Evaluation | None" = None, *, every: bool = False
+) -> None:
+    """Write to stderr what is to be known of a problem and a placement of it.
+
+    Where `every` one is wanted, with all that is assumed where the file leaves something open.
+    """
     from kvplace.report.notes import notes
 
-    for note in notes(problem, evaluation):
+    for note in notes(problem, evaluation, every=every):
         say(f"kvplace: {note}")
 
 

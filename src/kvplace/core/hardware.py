@@ -136,7 +136,7 @@ class Fleet:
     Raises
     ------
     InputError
-        A name or an id occurs twice, or there is no GPU.
+        A name or an id occurs twice, there is no GPU, or something is no node.
     """
 
     nodes: tuple[Node, ...]
@@ -145,6 +145,7 @@ class Fleet:
     position: Mapping[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        hold_types(self)
         gpus = tuple(chain.from_iterable(node.gpus for node in self.nodes))
         ids = [gpu.id for gpu in gpus]
         position = dict(zip(ids, range(len(ids)), strict=True))

@@ -122,6 +122,11 @@ class Placement:
     ----------
     replicas
         Kept sorted by model and number.
+
+    Raises
+    ------
+    InputError
+        It holds something else than replicas.
     """
 
     replicas: Sequence[Replica]
@@ -129,7 +134,12 @@ class Placement:
     def __post_init__(self) -> None:
         if isinstance(self.replicas, Assigned):
             return
-        object.__setattr__(self, "replicas", tuple(sorted(self.replicas, key=_ORDER)))
+        try:
+            held = tuple(sorted(self.replicas, key=_ORDER))
+        except (AttributeError, TypeError):
+            hold_types(self)
+            raise
+        object.__setattr__(self, "replicas", held)
 
     @classmethod
     def single(cls, gpu_of: Mapping[str, str]) -> Placement:

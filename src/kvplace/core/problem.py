@@ -24,6 +24,7 @@ from kvplace.core.pressures import Pressures
 from kvplace.core.rules.rule import Rule
 from kvplace.core.timing import Timing
 from kvplace.errors import Fault, InputError
+from kvplace.field_types import hold_types
 
 _SHOWN = 8
 """Models up to which the text of a problem shows all of them."""
@@ -62,8 +63,8 @@ class Problem:
     Raises
     ------
     InputError
-        A name occurs twice, a model lacks a field that the objective needs, or a rule, a GPU
-        type or a resource names what there is not.
+        A name occurs twice, a model lacks a field that the objective needs, a rule, a GPU type or
+        a resource names what there is not, or a field is of another type.
     """
 
     models: Sequence[Model]
@@ -76,9 +77,10 @@ class Problem:
     quantile: float | None = None
 
     def __post_init__(self) -> None:
+        hold_types(self)
         object.__setattr__(self, "windows", self.windows or self._named_windows())
         given = self.objective
-        objective = Objective(given or self._default_objective())
+        objective = given or self._default_objective()
         object.__setattr__(self, "objective", objective)
         faults = list(self._misnamed())
         if len(set(self.names)) < len(self.models):
@@ -372,12 +374,7 @@ class Problem:
         InputError
             There is no such objective.
         """
-        if objective is None:
-            return self
-        if objective not in set(Objective):
-            known = ", ".join(each.value for each in Objective)
-            raise InputError(f"{objective!r} is no objective; choose one of {known}")
-        return replace(self, objective=Objective(objective))
+        return self if objective is None else replace(self, objective=Objective(objective))
 
     @cached_property
     def digest(self) -> str:

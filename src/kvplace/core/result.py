@@ -238,6 +238,39 @@ class Result:
         return f"<p>{escape(repr(self))}</p><table>{head}{rows}</table>{more}"
 
 
+def what_runs(
+    problem: Problem | Result, placement: Placement | Result | None
+) -> tuple[Problem, Placement]:
+    """Return a problem and where its models run.
+
+    Parameters
+    ----------
+    problem
+        The problem; or a result, which stands for its own.
+    placement
+        Where its models run; or a result, which stands for its own. None for that of the result
+        that stands for the problem.
+
+    Raises
+    ------
+    InputError
+        The result has no placement.
+    TypeError
+        There is a problem alone.
+    """
+    if placement is None:
+        if not isinstance(problem, Result):
+            raise TypeError(
+                "a problem alone does not say what runs where; give a placement beside it, or the "
+                "Result that kvplace.solve(problem) returns in place of both"
+            )
+        placement = problem
+    return (
+        problem.problem if isinstance(problem, Result) else problem,
+        placed(placement) if isinstance(placement, Result) else placement,
+    )
+
+
 def placed(result: Result) -> Placement:
     """Return the placement of a result that must have one.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kvplace.core.evaluation.evaluate import Evaluation, evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import Result, Status
+from kvplace.core.result import Result, Status, placed
 from kvplace.errors import InputError
 from kvplace.explain.bottleneck import Bottleneck, bottleneck_of
 from kvplace.explain.changes import Change, Effort
@@ -52,8 +52,8 @@ class Explanation:
 
 
 def explain(
-    problem: Problem,
-    placement: Placement | None = None,
+    problem: Problem | Result,
+    placement: Placement | Result | None = None,
     *,
     time_limit: float | None = None,
     seed: int = 0,
@@ -64,9 +64,9 @@ def explain(
     Parameters
     ----------
     problem
-        What to place on what.
+        What to place on what; or a result, to explain its own placement.
     placement
-        The placement to explain; None for the one that `solve` finds.
+        The placement to explain, or the result that has it; None for the one that `solve` finds.
     time_limit
         Seconds; None for as long as it takes.
     seed
@@ -79,6 +79,10 @@ def explain(
     InputError
         The placement given is not valid for the problem; every violation is named.
     """
+    if isinstance(problem, Result):
+        placement = problem.placement if placement is None else placement
+        problem = problem.problem
+    placement = placed(placement) if isinstance(placement, Result) else placement
     watch = watch or Watch(time_limit)
     given = None
     if placement is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from kvplace.core.evaluation.evaluate import Evaluation
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.result import Result, what_runs
 from kvplace.errors import Fault, InputError
 from kvplace.forecast.attainment import attain
 from kvplace.forecast.copies import Copies, copies_of
@@ -39,8 +40,8 @@ _FIELDS = StepTime._fields
 
 
 def forecast(
-    problem: Problem,
-    placement: Placement,
+    problem: Problem | Result,
+    placement: Placement | Result | None = None,
     *,
     load: float = 1.0,
     burst: float = 1.0,
@@ -54,7 +55,7 @@ def forecast(
     Parameters
     ----------
     problem, placement
-        What runs where; the placement must be valid.
+        What runs where, or a result alone; the placement must be valid.
     load
         Factor on the stated rates.
     burst
@@ -65,7 +66,7 @@ def forecast(
     times
         Step times; computed from facts where None.
     evaluation
-        The placement's, where it is known: `Result.evaluation` of a plan. Made anew where None.
+        The placement's, where it is known: a result alone has its own. Made anew where None.
     watch
         Is told where kernels are compiled.
 
@@ -74,6 +75,9 @@ def forecast(
     InputError
         The placement is not valid, a model lacks what a forecast needs, or a factor means nothing.
     """
+    if isinstance(problem, Result) and placement is None:
+        evaluation = evaluation or problem.evaluation
+    problem, placement = what_runs(problem, placement)
     copies = copies_of(problem, placement, times or StepTimes(), evaluation)
     return expected(problem, copies, load=load, burst=burst, rules=rules or Rules(), watch=watch)
 

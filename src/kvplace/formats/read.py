@@ -11,7 +11,6 @@ from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text
-from kvplace.formats.fleet.checks import objective_named
 from kvplace.formats.fleet.gpu_groups import parse_gpus
 from kvplace.formats.text.document import mapping_of
 
@@ -51,7 +50,7 @@ def read(
             name,
         )
     if isinstance(path, Mapping):
-        return _assembled(dict(path), Report(""), objective_named(objective))
+        return _assembled(dict(path), Report(""), objective)
     if not isinstance(path, str | os.PathLike):
         name = str(getattr(path, "name", ""))
         try:
@@ -82,9 +81,8 @@ def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
         nodes = read_gpus(gpus)
     if not is_parquet(name):
         return parse_table(read_text(name, MAX_ROWS_BYTES), nodes, name, objective=objective)
-    wanted = objective_named(objective)
     placed = parse_gpus(nodes) if isinstance(nodes, str) else nodes
-    return read_models(name, placed, wanted)
+    return read_models(name, placed, None if objective is None else Objective(objective))
 
 
 def parse_fleet(text: str, source: str = "", *, objective: str | None = None) -> Problem:
@@ -92,12 +90,12 @@ def parse_fleet(text: str, source: str = "", *, objective: str | None = None) ->
 
     The text is JSON where the name `source` ends in ``.json``, else YAML.
     """
-    wanted = objective_named(objective)
-    return _assembled(*mapping_of(text, source, "fleet"), wanted)
+    return _assembled(*mapping_of(text, source, "fleet"), objective)
 
 
-def _assembled(data: dict[str, Any], report: Report, objective: Objective | None) -> Problem:
+def _assembled(data: dict[str, Any], report: Report, objective: str | None) -> Problem:
     """Return the problem that the mapping of a fleet file states."""
     from kvplace.formats.fleet.build import Assembly  # noqa: PLC0415 - a table needs no schemas
 
-    return Assembly(data, report, objective).problem()
+    wanted = None if objective is None else Objective(objective)
+    return Assembly(data, report, wanted).problem()

@@ -11,6 +11,7 @@ from kvplace.core.models.model import Model
 from kvplace.core.models.model_table import ModelTable
 from kvplace.core.placement import Assigned, Placement
 from kvplace.core.problem import Problem
+from kvplace.core.result import Result, what_runs
 from kvplace.errors import InternalError
 from kvplace.replan.budget.floor import floor_of
 from kvplace.replan.budget.nearby import Nearby, cut_down
@@ -38,8 +39,8 @@ _FEW_MODELS, _FRESH_MODELS = 3, 2_000
 
 
 def replan(
-    problem: Problem,
-    current: Placement,
+    problem: Problem | Result,
+    current: Placement | Result | None = None,
     *,
     budget: Budget | None = None,
     former: Mapping[str, Model] | None = None,
@@ -57,9 +58,10 @@ def replan(
     Parameters
     ----------
     problem
-        What is to be served, on which fleet.
+        What is to be served, on which fleet; or the result that runs, to better that alone.
     current
-        What runs. Copies on GPUs that the fleet does not have are taken for dead.
+        What runs: a placement, or the result that has it. Copies on GPUs that the fleet does not
+        have are taken for dead.
     budget
         What it may cost; by default whatever pays, without downtime.
     former
@@ -85,6 +87,7 @@ def replan(
     InternalError
         A placement failed its re-evaluation: a bug in kvplace.
     """
+    problem, current = what_runs(problem, current)
     budget, watch, former = budget or Budget(), watch or Watch(), former or {}
     before = evaluate(problem, current)
     alive = _alive(problem, current)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.result import Result
 from kvplace.replan.history.trigger import Decision, History, Policy, Seen, decide
 from kvplace.replan.outcome import Budget, Replan
 from kvplace.replan.replan import replan
@@ -35,8 +36,8 @@ class Watched:
 
 
 def watch(
-    problem: Problem,
-    current: Placement,
+    problem: Problem | Result,
+    current: Placement | Result | None = None,
     *,
     policy: Policy | None = None,
     history: History | None = None,
@@ -51,9 +52,9 @@ def watch(
     Parameters
     ----------
     problem
-        What is asked of the fleet now.
+        What is asked of the fleet now; or the result that runs, where that is as ever.
     current
-        What runs, such as the placement of an observation.
+        What runs: a placement, such as that of an observation, or the result that has it.
     policy
         What must pay; None for at least 5 % off the highest pressure.
     history

@@ -29,7 +29,6 @@ on one of a single model. Simulated fleets miss objectives of 5 % of the request
 _MOST_GPUS = 16
 """More GPUs than any usual host has."""
 _NAMED = 3
-_MOST_ASSUMED = 8
 _MOST_MODELS = 5000
 """Models up to which each is looked at."""
 
@@ -60,7 +59,9 @@ def overloaded(problem: Problem, evaluation: Evaluation) -> bool:
     return problem.goal.is_share and evaluation.valid and evaluation.value > 1
 
 
-def notes(problem: Problem, evaluation: Evaluation | None = None) -> tuple[Note, ...]:
+def notes(
+    problem: Problem, evaluation: Evaluation | None = None, *, every: bool = False
+) -> tuple[Note, ...]:
     """Return what is to be told about a problem, and about a placement of it.
 
     Parameters
@@ -69,8 +70,10 @@ def notes(problem: Problem, evaluation: Evaluation | None = None) -> tuple[Note,
         What is asked.
     evaluation
         What a placement is worth; None where there is none.
+    every
+        Whether all is told that is assumed where the file leaves something open; else how much.
     """
-    found = list(_of_problem(problem))
+    found = [*_of_problem(problem), *_assumed(problem, every=every)]
     if evaluation is not None and evaluation.valid:
         found += _of_placement(problem, evaluation)
     return tuple(sorted(found, key=lambda note: (note.level == "note", note.kind == ASSUMED)))
@@ -98,7 +101,6 @@ def _of_problem(problem: Problem) -> Iterator[Note]:
     for first, other in islice(look_alikes(problem.names), _NAMED):
         one, two = (f"models[{at}] {problem.names[at]!a}" for at in (first, other))
         yield Note("warning", "look-alike", f"{one} and {two} look alike and count as two models")
-    yield from _assumed(problem)
     if len(problem.models) <= _MOST_MODELS:
         yield from _taken_for(problem)
         yield from _untimed(problem)
@@ -107,13 +109,16 @@ def _of_problem(problem: Problem) -> Iterator[Note]:
         yield from _out_of_reach(problem)
 
 
-def _assumed(problem: Problem) -> Iterator[Note]:
-    """Yield what the file left out and where it was taken from."""
-    more = len(problem.assumed) - _MOST_ASSUMED
-    for sentence in problem.assumed[:_MOST_ASSUMED]:
-        yield Note("note", ASSUMED, sentence)
-    if more > 0:
-        yield Note("note", ASSUMED, f"{more} more models are as the catalogue has them")
+def _assumed(problem: Problem, *, every: bool) -> list[Note]:
+    """Return what the file left out and where it was taken from, or how much it is.
+
+    It is alike in every answer about one file, so one of them tells all.
+    """
+    told, many = problem.assumed, len(problem.assumed)
+    if many > 1 and not every:
+        said = f"{many:,} assumptions fill in what the file leaves open, such as figures of the"
+        told = (f"{said} catalogue; kvplace check lists them",)
+    return [Note("note", ASSUMED, sentence) for sentence in told]
 
 
 def _taken_for(problem: Problem) -> Iterator[Note]:

@@ -34,6 +34,11 @@ def format_kvpr(kvpr: float) -> str:
     return f"{kvpr:,.0f}" if 1e4 <= kvpr < 1e6 else f"{kvpr:.3g}"
 
 
+def worth_text(value: float) -> str:
+    """Print what a placement is worth: a KVPR, or that it is not valid where that is infinite."""
+    return format_kvpr(value) if math.isfinite(value) else "not valid"
+
+
 def format_share(share: float) -> str:
     """Print how full something is as a percentage without needless digits; ``inf`` as ``∞``."""
     if math.isinf(share):

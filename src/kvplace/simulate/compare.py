@@ -129,16 +129,13 @@ def compare(
     for (name, plan), cost in zip(plans.items(), costs, strict=True):
         if watch.stop:
             break
-        problem, placement = plan.problem, placed(plan)
-        expected = forecast(
-            problem, placement, burst=burst, rules=rules, times=times, evaluation=plan.evaluation
-        )
+        expected = forecast(plan, burst=burst, rules=rules, times=times)
         mine = [one for one in itertools.islice(played, len(drawn)) if one.complete]
         watch.tell(f"simulated {name}")
         busy = [gpu for gpu in evaluated(plan).gpus if gpu.shards]
         found.append(
             Compared(
-                name, plan.value, plan.bound, problem.goal.value, expected.attainment,
+                name, plan.value, plan.bound, plan.problem.goal.value, expected.attainment,
                 tuple(one.load for one in mine), all(one.limited for one in mine), len(busy), cost,
                 tuple(expected.notes), len(mine) == len(drawn),
             )

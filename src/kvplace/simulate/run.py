@@ -9,6 +9,7 @@ import numpy as np
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.result import Result, what_runs
 from kvplace.cores import usable_cores
 from kvplace.errors import InputError
 from kvplace.field_types import whole_number
@@ -25,8 +26,8 @@ from kvplace.workers import Workers
 
 
 def simulate(
-    problem: Problem,
-    placement: Placement,
+    problem: Problem | Result,
+    placement: Placement | Result | None = None,
     *,
     loads: Sequence[float] = (1.0,),
     seeds: Sequence[int] = (0,),
@@ -44,7 +45,7 @@ def simulate(
     Parameters
     ----------
     problem, placement
-        What runs where; the placement must be valid.
+        What runs where, or a result alone; the placement must be valid.
     loads
         Factors on the stated rates.
     seeds
@@ -73,6 +74,7 @@ def simulate(
         The placement is not valid, a model lacks what a simulation needs, or a load is not above 0
         and finite, or the time, the burst factor or a seed means nothing.
     """
+    problem, placement = what_runs(problem, placement)
     for load in loads:
         if not 0 < load < math.inf:
             raise InputError(f"a load must be above 0 and finite, not {load}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.result import Result, what_runs
 from kvplace.errors import InputError
 from kvplace.forecast.rules import Rules
 from kvplace.forecast.times import StepTimes
@@ -54,8 +55,8 @@ class Served:
 
 
 def served(
-    problem: Problem,
-    placement: Placement,
+    problem: Problem | Result,
+    placement: Placement | Result | None = None,
     *,
     level: float = 0.95,
     seeds: Sequence[int] = (0,),
@@ -73,7 +74,7 @@ def served(
     Parameters
     ----------
     problem, placement
-        What runs where.
+        What runs where, or a result alone.
     level
         The part, above 0 and up to 1.
     seeds, seconds, burst, rules, times, traffic, threads, workers, watch
@@ -93,6 +94,7 @@ def served(
     """
     if not 0 < level <= 1:
         raise InputError(f"the level must be above 0 and up to 1, not {level}")
+    problem, placement = what_runs(problem, placement)
     watch = watch or Watch()
     times = times or StepTimes()
     made = traffic or Drawn(problem.models, seconds, burst)

@@ -15,7 +15,16 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
-from kvplace.core.result import OPTIMAL_GAP, Result, Status, Stop, relative_gap, status_of
+from kvplace.core.result import (
+    OPTIMAL_GAP,
+    Result,
+    Status,
+    Stop,
+    placed,
+    relative_gap,
+    status_of,
+    what_runs,
+)
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.clock import Watch
 from kvplace.solver.instance.door import (
@@ -44,7 +53,7 @@ def solve(
     gap: float = 0.0,
     seed: int = 0,
     solver: str = "auto",
-    start: Placement | None = None,
+    start: Placement | Result | None = None,
     iterations: int | None = None,
     watch: Watch | None = None,
     without: Iterable[str] = (),
@@ -68,7 +77,8 @@ def solve(
     solver
         One of `SOLVERS`.
     start
-        A placement to start from as well; the result is never worse. ``prism-greedy`` takes none.
+        A placement to start from as well, or the result that has it; the outcome is never worse.
+        ``prism-greedy`` takes none.
     iterations
         Steps at most of the search that lowers the maximum; None for the solver's own end. A step
         is an exchange that is made, or a perturbation that is tried: a kick, GPUs that are emptied
@@ -98,6 +108,7 @@ def solve(
         raise InputError(f"{solver!r} is no solver; choose one of {', '.join(SOLVERS)}")
     if solver == "reference" and iterations is None:
         iterations = DEFAULTS.reference_steps
+    start = placed(start) if isinstance(start, Result) else start
     whole = problem.with_objective(objective)
     watch = watch or Watch(time_limit)
     settings = Settings(gap, seed, iterations, watch, frozenset(without), params or DEFAULTS)
@@ -124,8 +135,8 @@ def solve(
 
 
 def refine(
-    problem: Problem,
-    placement: Placement,
+    problem: Problem | Result,
+    placement: Placement | Result | None = None,
     *,
     objective: Objective | str | None = None,
     iterations: int | None = DEFAULTS.reference_steps,
@@ -141,9 +152,9 @@ def refine(
     Parameters
     ----------
     problem
-        What to place on what.
+        What to place on what; or a result, to improve its own placement.
     placement
-        Where every model is now.
+        Where every model is now: a placement, or the result that has it.
     objective
         The load; None keeps the problem's own.
     iterations
@@ -167,6 +178,7 @@ def refine(
     """
     if not 0 <= memory_margin < 1 or not 0 <= tolerance < 1:
         raise InputError("the memory margin and the tolerance must be at least 0 and below 1")
+    problem, placement = what_runs(problem, placement)
     whole = problem.with_objective(objective)
     problem = without_spare_nodes(whole, placement)
     settings = Settings(iterations=iterations, watch=watch or Watch(time_limit), params=DEFAULTS)

@@ -91,7 +91,7 @@ def command(
         render = checked_json if form == "json" else checked_csv
         emit(render(found.disagreements, found.verified, found.claimed), output, data=True)
     if not quiet and found.agrees and len(problem.models) <= _LOOKED_AT:
-        say_notes(problem, evaluate(problem, stated.placement))
+        say_notes(problem, evaluate(problem, stated.placement), every=True)
     return 0 if (found.holds if strict else found.agrees) else _DISAGREES
 
 

@@ -118,7 +118,7 @@ def command(
 
 def _table(stated: "Proposal", found: "Verification", measured: float | None) -> str:
     from kvplace.core.models.objective import Objective
-    from kvplace.report.summary import format_kvpr
+    from kvplace.report.summary import worth_text
     from kvplace.report.text import clean
 
     words = {
@@ -140,13 +140,13 @@ def _table(stated: "Proposal", found: "Verification", measured: float | None) ->
         lines.append(f"  [{mark}] {step.number:>3} {step.kind} {clean(names)}")
     quantity = Objective(stated.worth.objective).quantity
     lines.append(
-        f"max {quantity} before {format_kvpr(stated.worth.before)}, predicted "
-        f"{format_kvpr(stated.worth.after)}"
-        + ("" if measured is None else f", now {format_kvpr(measured)}")
+        f"max {quantity} before {worth_text(stated.worth.before)}, predicted "
+        f"{worth_text(stated.worth.after)}"
+        + ("" if measured is None else f", now {worth_text(measured)}")
     )
     if stated.worth.measured is not None:
         lines.append(
-            f"measured {format_kvpr(stated.worth.measured)} at {clean(stated.worth.measured_at)}"
+            f"measured {worth_text(stated.worth.measured)} at {clean(stated.worth.measured_at)}"
         )
     return "\n".join(lines)
 

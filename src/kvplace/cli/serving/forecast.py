@@ -51,7 +51,6 @@ def command(
     from kvplace.cli.output import emit, look, telling
     from kvplace.cli.plans import load as load_plan
     from kvplace.cli.serving.engines import engine_rules
-    from kvplace.core.result import placed
     from kvplace.forecast.forecast import forecast
     from kvplace.report.answers.forecasted import (
         forecast_csv,
@@ -62,9 +61,8 @@ def command(
 
     result = load_plan(plan, fleet, gpus)
     found = forecast(
-        result.problem, placed(result), load=load, burst=burst, rules=engine_rules(sharing),
-        evaluation=result.evaluation, watch=telling(quiet=quiet),
-    )  # fmt: skip
+        result, load=load, burst=burst, rules=engine_rules(sharing), watch=telling(quiet=quiet)
+    )
     if form == "table":
         emit(forecast_table(found, look(output), every=every), output, data=False)
     else:

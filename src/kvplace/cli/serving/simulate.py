@@ -85,7 +85,6 @@ def command(
     from kvplace.cli.output import emit, look
     from kvplace.cli.plans import load as load_plan
     from kvplace.cli.run import watched
-    from kvplace.core.result import placed
     from kvplace.report.answers.simulated import (
         draw_simulation,
         served_sentence,
@@ -98,22 +97,21 @@ def command(
 
     with watched(None, quiet=quiet) as watch:
         result = load_plan(plan, fleet, gpus)
-        problem, placement = result.problem, placed(result)
-        traffic = _traffic(problem.models, play, trace, prefix)
+        traffic = _traffic(result.problem.models, play, trace, prefix)
         watch.tell("simulating")
         settings: dict[str, Any] = {
             "seeds": play.seeds, "seconds": play.seconds, "rules": play.rules(),
             "traffic": traffic, "threads": threads, "workers": play.workers(), "watch": watch,
         }  # fmt: skip
         if loads is None:
-            found = served(problem, placement, level=play.level, **settings).simulation
+            found = served(result, level=play.level, **settings).simulation
         else:
-            found = simulate(problem, placement, loads=loads, **settings)
+            found = simulate(result, loads=loads, **settings)
     if not found.outcomes:
         say("kvplace: interrupted before a load was simulated")
         return _INTERRUPTED
     if plot is not None:
-        draw_simulation(found, problem, play.level, plot)
+        draw_simulation(found, result.problem, play.level, plot)
     if form == "table":
         emit(simulation_table(found, play.level, look(output), every=every), output, data=False)
     else:

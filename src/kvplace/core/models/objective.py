@@ -7,6 +7,7 @@ one model adds to the numerator and so in the unit of the ratio.
 import math
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import NoReturn
 
 from kvplace.core.models.demand import Demand
 from kvplace.core.models.model import Model
@@ -38,6 +39,11 @@ class Objective(StrEnum):
     TOKENS = "tokens"
     OCCUPANCY = "occupancy"
     PRESSURE = "pressure"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        """Refuse what names no objective."""
+        raise InputError(f"there is no objective {repr(value)[:60]}; known: {', '.join(cls)}")
 
     @property
     def unit(self) -> str:

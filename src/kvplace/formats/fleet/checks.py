@@ -14,23 +14,6 @@ _DEGREES = 64
 """Tensor parallel degrees up to which a message names those that engines take."""
 
 
-def objective_named(name: str | None) -> Objective | None:
-    """Return the objective of that name, None for None.
-
-    Raises
-    ------
-    InputError
-        There is no such objective.
-    """
-    if name is None:
-        return None
-    try:
-        return Objective(name)
-    except ValueError:
-        known = ", ".join(Objective)
-        raise InputError(f"there is no objective {shown(name)}; known: {known}") from None
-
-
 def with_degrees(index: int, model: Model, report: Report, assumed: list[str]) -> Model:
     """Return a model without the degrees that engines refuse; a fault where none is left.
 

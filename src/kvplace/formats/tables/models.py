@@ -29,7 +29,6 @@ from kvplace.formats.fleet.checks import (
     cross_check,
     doubled,
     faults_at,
-    objective_named,
     with_degrees,
 )
 from kvplace.formats.fleet.gpu_groups import parse_gpus
@@ -81,7 +80,7 @@ def parse_table(
     InputError
         With every fault of the table, each with its column and line, and of `gpus`.
     """
-    wanted = objective_named(objective)
+    wanted = None if objective is None else Objective(objective)
     report = Report(source)
     nodes: Sequence[Node] = ()
     with faults_at((f"--gpus {shown(gpus)}",), report):

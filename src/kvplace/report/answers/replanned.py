@@ -4,10 +4,12 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
+
 from kvplace.replan.budget.prices import Measure
 from kvplace.replan.outcome import knee
 from kvplace.report.answers.differences import change_in_words
-from kvplace.report.summary import format_kvpr
+from kvplace.report.summary import format_kvpr, worth_text
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json, rows_table
 from kvplace.report.text import Paint, clean, fit, gpus_text
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
 _NAME_WIDTH = 40
+_BELOW = "\n" + " " * 8
+"""Before a reason that does not fit beside its change."""
 _MOST_STEPS = 60
 _MOST_NAMES = 8
 _MOST_CHANGES = 100
@@ -37,9 +41,9 @@ def replan_lines(found: "Replan", look: Look | None = None) -> list[str]:
         mark, colour = _MARKS[change.kind]
         source, target = gpus_text(change.source), gpus_text(change.target)
         where = f"{source} -> {target}" if change.kind == "move" else source or target
-        lines.append(
-            f"  {paint(mark, colour)} {fit(change.model, width)}  {clean(where)}  {reason}"
-        )
+        moved = f"{fit(change.model, width)}  {clean(where)}"
+        below = cell_len(f"  {mark} {moved}  {reason}") > look.width
+        lines.append(f"  {paint(mark, colour)} {moved}{_BELOW if below else '  '}{reason}")
     if len(pairs) > _MOST_CHANGES:
         lines.append(f"  and {len(pairs) - _MOST_CHANGES} more")
     if lines:
@@ -61,7 +65,7 @@ def worth_lines(found: "Replan") -> list[str]:
         ]
     else:
         change = change_in_words(before, after)
-        worth = f"{quantity} {_value(before)} -> {format_kvpr(after)}"
+        worth = f"{quantity} {worth_text(before)} -> {format_kvpr(after)}"
         worth += f" ({change})" if change else ""
         cost = f"{format_count(len(found.changes), 'change')}, "
         cost += f"{format_bytes(schedule.loaded_bytes)} of "
@@ -129,10 +133,6 @@ def _restarted(found: "Replan") -> list[str]:
     again = format_count(len(restarts.replicas), "engine")
     size = format_bytes(restarts.loaded_bytes)
     return [f"of these {size} for {again} that only start again: {', '.join(names)}"]
-
-
-def _value(value: float) -> str:
-    return format_kvpr(value) if math.isfinite(value) else "not valid"
 
 
 def _against(before: float, value: float) -> str:

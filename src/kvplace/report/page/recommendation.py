@@ -53,8 +53,7 @@ def recommendation(result: Result) -> tuple[str, list[str]]:
 
 def sources(result: Result) -> list[str]:
     """Return where figures were taken from that the fleet file leaves out, a sentence each."""
-    found = notes(result.problem, evaluated(result))
-    return [as_sentence(note.text) for note in found if note.kind == ASSUMED]
+    return list(map(as_sentence, result.problem.assumed))
 
 
 def as_sentence(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kvplace.core.result import Result, placed
+from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.report.page.recommendation import as_sentence
 from kvplace.report.summary import forecast_sentence
@@ -31,7 +31,7 @@ def serves(result: Result) -> dict[str, Any] | None:
     from kvplace.forecast.forecast import forecast  # noqa: PLC0415 - compiled, and not always used
 
     try:
-        found = forecast(problem, placed(result), evaluation=result.evaluation)
+        found = forecast(result)
     except InputError:  # a length or the bytes of a token are not known
         return None
     busy = [one for one in found.models if one.requests]
