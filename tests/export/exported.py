@@ -9,6 +9,7 @@ import yaml
 from kvplace.export.commands import command, memory_arguments
 from kvplace.export.layout import lay_out
 from kvplace.export.runtimes.kvcached import name_of
+from kvplace.formats.diagnostics import Report
 from kvplace.formats.text.yaml_tree import parse_yaml
 from kvplace.scaffold.deployments.compose import read_compose
 from kvplace.scaffold.deployments.read import read_deployment
@@ -24,9 +25,9 @@ def documents(text):
     found = list(yaml.load_all(text, Loader=_LOADER))
     for part, data in zip(re.split(r"^---\n", text, flags=re.MULTILINE)[-len(found) :], found,
                           strict=True):  # fmt: skip
-        tree = parse_yaml(part)
-        assert tree.readable
-        assert tree.data == data
+        report = Report("")
+        assert parse_yaml(part, report) == data
+        assert not report
     return found
 
 

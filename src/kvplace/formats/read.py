@@ -5,13 +5,11 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from kvplace.collector import paused_collector
-from kvplace.core.hardware import Node
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text
-from kvplace.formats.fleet.gpu_groups import parse_gpus
+from kvplace.formats.files import is_csv, is_parquet, read_text
 from kvplace.formats.text.document import mapping_of
 
 
@@ -66,23 +64,10 @@ def read(
                 "a models table needs its GPUs too: --gpus 8x80GiB, or gpus='8x80GiB' in Python",
                 name,
             )
-        return _read_table(name, gpus, objective)
+        from kvplace.formats.tables.models import read_models  # noqa: PLC0415 - only for a table
+
+        return read_models(name, gpus, objective)
     return parse_fleet(read_text(name), name, objective=objective)
-
-
-def _read_table(name: str, gpus: str, objective: str | None) -> Problem:
-    """Read a problem from a table of models."""
-    from kvplace.formats.tables.models import parse_table, read_models  # noqa: PLC0415 - only for a table
-
-    nodes: str | tuple[Node, ...] = gpus
-    if is_parquet(gpus) or is_csv(gpus):
-        from kvplace.formats.tables.gpus_columns import read_gpus  # noqa: PLC0415 - only for a table
-
-        nodes = read_gpus(gpus)
-    if not is_parquet(name):
-        return parse_table(read_text(name, MAX_ROWS_BYTES), nodes, name, objective=objective)
-    placed = parse_gpus(nodes) if isinstance(nodes, str) else nodes
-    return read_models(name, placed, None if objective is None else Objective(objective))
 
 
 def parse_fleet(text: str, source: str = "", *, objective: str | None = None) -> Problem:

@@ -5,6 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvplace.formats.diagnostics import Report
 from kvplace.formats.text.yaml_tree import parse_yaml
 from kvplace.formats.text.yaml_writer import quoted, yaml_text
 from strategies import NAMES
@@ -22,7 +23,7 @@ DATA = st.recursive(
 @given(DATA)
 def test_data_reads_back_equal(data):
     text = yaml_text({"key": data})
-    assert parse_yaml(text).data == yaml.safe_load(text) == {"key": data}
+    assert parse_yaml(text, Report("")) == yaml.safe_load(text) == {"key": data}
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_data_reads_back_equal(data):
 )
 def test_words_that_mean_something_else_are_quoted(word):
     assert yaml.safe_load(quoted(word)) == word
-    assert parse_yaml(f"- {quoted(word)}\n").data == [word]
+    assert parse_yaml(f"- {quoted(word)}\n", Report("")) == [word]
 
 
 def test_amounts_stand_without_quotes():
@@ -41,4 +42,4 @@ def test_amounts_stand_without_quotes():
 @pytest.mark.parametrize("text", ["70B", "0B", "3GiB", "1e-05s", "1.5e+3s", "12e4", "0x1B", "1s2"])
 def test_amounts_and_what_looks_like_them_are_read_back_as_text(text):
     written = yaml_text({"texts": [text]})
-    assert parse_yaml(written).data == yaml.safe_load(written) == {"texts": [text]}
+    assert parse_yaml(written, Report("")) == yaml.safe_load(written) == {"texts": [text]}

@@ -23,7 +23,7 @@ from kvplace.formats.plan.rows import HEADER, table_of_columns
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
-from kvplace.formats.tables.arrow import ArrowColumns, read_columns, write_parquet
+from kvplace.formats.tables.arrow import ArrowColumns, write_parquet
 from kvplace.formats.validation.fields import NumberOrInfinity
 from kvplace.formats.validation.json_text import stated
 from kvplace.formats.validation.models import built_list, validate
@@ -115,9 +115,8 @@ def read_plan_table(source: str) -> PlanTable:
     InputError
         The columns are not those of a plan, or an entry is missing or no number.
     """
-    columns, report = read_columns(source, HEADER), Report(source)
-    head = _read_head((columns.schema.metadata or {}).get(KEY.encode()), report)
-    return table_of_columns(ArrowColumns(columns), report, head)
+    columns, report = ArrowColumns(source, HEADER), Report(source)
+    return table_of_columns(columns, report, _read_head(columns.metadata.get(KEY.encode()), report))
 
 
 def _read_head(text: bytes | None, report: Report) -> Plan | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, shown
 from kvplace.formats.plan.table import COLUMNS, UNSTATED, PlanTable
-from kvplace.formats.tables.arrow import ArrowColumns
+from kvplace.formats.tables.arrow import Columns
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.text.cells import safe_cell
 from kvplace.formats.validation.csv_rows import Header, uneven_row
@@ -34,9 +34,7 @@ _Fault = tuple[int, Path, str]
 """Row, path of what is wrong, and what."""
 
 
-def table_of_columns(
-    columns: ArrowColumns | CSVColumns, report: Report, head: "Plan | None" = None
-) -> PlanTable:
+def table_of_columns(columns: Columns, report: Report, head: "Plan | None" = None) -> PlanTable:
     """Return the rows of a plan.
 
     Parameters
@@ -95,7 +93,7 @@ def _where(column: str, message: str, rows: Sequence[int]) -> list[_Fault]:
     return [(row, ("rows", row, column), message) for row in rows[:MOST_NOTED]]
 
 
-def _note(faults: list[_Fault], columns: ArrowColumns | CSVColumns, report: Report) -> None:
+def _note(faults: list[_Fault], columns: Columns, report: Report) -> None:
     """Note faults, each with its line and with what the row says in its place."""
     rows = sorted({row for row, _, _ in faults})
     cells = dict(zip(rows, columns.cells(rows), strict=True))

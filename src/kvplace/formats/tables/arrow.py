@@ -11,12 +11,10 @@ from typing import Any
 from kvplace.errors import Fault, InputError
 from kvplace.extras import missing_extra
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.tables.csv_columns import floats_of, sizes_of, wholes_of
+from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, read_text
+from kvplace.formats.tables.csv_columns import CSVColumns, floats_of, sizes_of, wholes_of
 from kvplace.formats.validation.csv_rows import Header, check_header
 from kvplace.units import GIB, MAX_BYTES
-
-Columns = Any
-"""A table of the library, which ships no types."""
 
 _TEXTS = frozenset(("string", "large_string", "string_view"))
 """Kinds of text that the library knows."""
@@ -29,18 +27,14 @@ _MOST_ROWS, _MOST_CELLS, _MOST_BYTES = 10_000_000, 300_000_000, 2 * GIB
 any number."""
 
 
-def read_columns(path: str | os.PathLike[str], header: Header) -> Columns:
-    """Read a Parquet file whole.
+def _read(arrow: Any, name: str, header: Header) -> Any:
+    """Return the table of a Parquet file, which is read whole.
 
     Raises
     ------
     InputError
         The file is missing, cannot be read, has other columns than a header names, or no rows.
-    MissingExtraError
-        The library is not installed.
     """
-    arrow = _arrow()
-    name = os.fspath(path)
     if os.path.isdir(name):  # noqa: PTH112 - any text, also what is no path
         raise InputError("this is a directory; name a file in it", name)
     try:
@@ -87,7 +81,7 @@ def _target(arrow: Any, name: str, kind: Any) -> Any:
     return arrow.float64() if numeric else None
 
 
-def _plain(arrow: Any, table: Columns, targets: dict[int, Any], source: str) -> Columns:
+def _plain(arrow: Any, table: Any, targets: dict[int, Any], source: str) -> Any:
     """Return a table whose columns are of the kinds that they are to be turned into.
 
     Raises
@@ -152,13 +146,34 @@ def _written(arrow: Any, column: Any) -> Any:
 
 
 class ArrowColumns:
-    """The columns of a table, as `kvplace.formats.tables.csv_columns` has them."""
+    """The columns of a Parquet file, as `kvplace.formats.tables.csv_columns` has them.
 
-    def __init__(self, table: Columns) -> None:
-        self._table = table
+    Parameters
+    ----------
+    source
+        Name of the file.
+    header
+        What it may hold.
+
+    Attributes
+    ----------
+    metadata
+        What the file states besides.
+
+    Raises
+    ------
+    InputError
+        The file is missing, cannot be read, has other columns than a header names, or no rows.
+    MissingExtraError
+        The library is not installed.
+    """
+
+    def __init__(self, source: str, header: Header) -> None:
+        self._table = table = _read(_arrow(), source, header)
         self.names: list[str] = list(table.column_names)
         self.rows = int(table.num_rows)
         self.uneven: dict[int, int] = {}
+        self.metadata: dict[bytes, bytes] = table.schema.metadata or {}
 
     def line_of(self, row: int) -> int | None:  # noqa: ARG002 - columns have no lines
         """Return None: a row is named by its number alone."""
@@ -225,6 +240,25 @@ class ArrowColumns:
                 for column, value in row.items()
                 if value is not None and value != ""
             }
+
+
+Columns = ArrowColumns | CSVColumns
+"""The columns of a table, whatever its file."""
+
+
+def read_table(source: str, header: Header, report: Report) -> Columns:
+    """Read a table, CSV or else Parquet.
+
+    Parameters
+    ----------
+    source, header
+        Name of the file, and what it may hold.
+    report
+        Where faults of the table itself go; they are raised at once.
+    """
+    if is_csv(source):
+        return CSVColumns(read_text(source, MAX_ROWS_BYTES), header, report)
+    return ArrowColumns(source, header)
 
 
 def _with_bad(found: list[int], values: Sequence[float]) -> tuple[array[int], list[int]]:

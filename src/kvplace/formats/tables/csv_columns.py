@@ -31,10 +31,6 @@ _MANY = 10_000
 """Cells from which a library that parses numbers sooner pays for its import."""
 _PLAIN = re.compile(r"[-+.,0-9]*")
 _DIGITS = re.compile(r"[0-9,]*")
-_RECUR = 4
-"""Cells per different text from which it pays to read each text once."""
-_SAMPLE = 10_000
-"""Cells of which half as many may differ before all are looked at for that."""
 _NEARLY_HALF = 0.499
 """Part of a byte from which the exact number decides how to round."""
 
@@ -192,25 +188,19 @@ def _read(
     alone
         Reads a cell.
     """
-    few = column[:_SAMPLE]
-    different = list(dict.fromkeys(column if _RECUR * len(set(few)) <= 2 * len(few) else ()))
-    if 0 < _RECUR * len(different) < len(column):  # each text is read once
-        numbers, wrong = _read(different, together, alone)
-        known = dict(zip(different, numbers, strict=True))
-        found = array(numbers.typecode, map(known.__getitem__, column))
-        refused = {different[at] for at in wrong}
-        return found, [at for at, cell in enumerate(column) if cell in refused] if refused else []
     plain = together(column)
     if plain is not None:
         return plain, []
-    found, bad = array("d" if alone is _float else "q"), []
-    for at, cell in enumerate(column):
-        try:
-            found.append(alone(plain_cell(cell.strip())))
+    code = "d" if alone is _float else "q"
+    known, refused = dict[str, float](), set[str]()
+    for cell in set(column):  # each text is read once
+        try:  # an array refuses numbers that are too large for it
+            (known[cell],) = array(code, [alone(plain_cell(cell.strip()))])
         except (ValueError, OverflowError, UnitError):
-            found.append(-1)
-            bad.append(at)
-    return found, bad
+            known[cell] = -1
+            refused.add(cell)
+    bad = [at for at, cell in enumerate(column) if cell in refused] if refused else []
+    return array(code, map(known.__getitem__, column)), bad
 
 
 def _floats(column: Sequence[str]) -> array[float] | None:

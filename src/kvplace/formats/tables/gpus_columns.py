@@ -6,11 +6,9 @@ from typing import Any
 
 from kvplace.core.hardware import Node
 from kvplace.formats.diagnostics import Path, Report, path_text
-from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, read_text
 from kvplace.formats.fleet.nodes import build_nodes
 from kvplace.formats.fleet.schema import NodePart
-from kvplace.formats.tables.arrow import ArrowColumns, read_columns
-from kvplace.formats.tables.csv_columns import CSVColumns
+from kvplace.formats.tables.arrow import read_table
 from kvplace.formats.tables.model_rows import cell_value
 from kvplace.formats.validation.csv_rows import Header, uneven_row
 from kvplace.formats.validation.models import validate
@@ -37,11 +35,7 @@ def read_gpus(source: str) -> tuple[Node, ...]:
         With every fault, each with its row, counted from 0, its column, and its line in CSV.
     """
     report = Report(source)
-    columns: ArrowColumns | CSVColumns
-    if is_csv(source):
-        columns = CSVColumns(read_text(source, MAX_ROWS_BYTES), _HEADER, report)
-    else:
-        columns = ArrowColumns(read_columns(source, _HEADER))
+    columns = read_table(source, _HEADER, report)
     rows: dict[str, list[int]] = {}  # of each node
 
     def text_of(path: Path) -> str:

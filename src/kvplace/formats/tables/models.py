@@ -23,6 +23,7 @@ from kvplace.errors import Fault, InputError
 from kvplace.facts.memory.estimated_table import models_with_estimates, with_estimates
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
+from kvplace.formats.files import is_csv, is_parquet
 from kvplace.formats.fleet.checks import (
     ALREADY,
     core_faults,
@@ -32,7 +33,7 @@ from kvplace.formats.fleet.checks import (
     with_degrees,
 )
 from kvplace.formats.fleet.gpu_groups import parse_gpus
-from kvplace.formats.tables.arrow import ArrowColumns, read_columns
+from kvplace.formats.tables.arrow import Columns, read_table
 from kvplace.formats.tables.csv_columns import CSVColumns
 from kvplace.formats.tables.model_rows import (
     BY_WINDOW,
@@ -80,34 +81,42 @@ def parse_table(
     InputError
         With every fault of the table, each with its column and line, and of `gpus`.
     """
-    wanted = None if objective is None else Objective(objective)
     report = Report(source)
-    nodes: Sequence[Node] = ()
-    with faults_at((f"--gpus {shown(gpus)}",), report):
-        nodes = parse_gpus(gpus) if isinstance(gpus, str) else gpus
-    columns = CSVColumns(text, HEADER, report)
-    if report and columns.rows <= FEW:
-        _Reader(columns, nodes, source).assemble(range(columns.rows), wanted, report)
-    report.refuse()
-    return _problem(columns, nodes, source, wanted)
+    nodes = _nodes(gpus, report)
+    return _problem(CSVColumns(text, HEADER, report), nodes, report, objective)
 
 
-def read_models(source: str, nodes: Sequence[Node], objective: Objective | None) -> Problem:
-    """Read a problem from a Parquet file of models.
+def read_models(source: str, gpus: str, objective: str | None) -> Problem:
+    """Read a problem from a file of models, CSV or Parquet, as `parse_table` does.
 
-    It is as that of `parse_table`; faults name the row, counted from 0, in place of the line.
+    Faults of Parquet name the row, counted from 0, in place of the line. The GPUs may be a file
+    as well.
     """
-    return _problem(ArrowColumns(read_columns(source, HEADER)), nodes, source, objective)
+    report = Report(source)
+    nodes = _nodes(gpus, report)
+    return _problem(read_table(source, HEADER, report), nodes, report, objective)
 
 
-def _problem(
-    columns: ArrowColumns | CSVColumns,
-    nodes: Sequence[Node],
-    source: str,
-    objective: Objective | None,
-) -> Problem:
-    """Return the problem of some columns."""
+def _nodes(gpus: str | Sequence[Node], report: Report) -> Sequence[Node]:
+    """Return the nodes that are stated as text, by a file, or as they are."""
+    if not isinstance(gpus, str):
+        return gpus
+    if is_parquet(gpus) or is_csv(gpus):
+        from kvplace.formats.tables.gpus_columns import read_gpus  # noqa: PLC0415 - not often
+
+        return read_gpus(gpus)
+    with faults_at((f"--gpus {shown(gpus)}",), report):
+        return parse_gpus(gpus)
+    return ()
+
+
+def _problem(columns: Columns, nodes: Sequence[Node], report: Report, named: str | None) -> Problem:
+    """Return the problem of some columns, under the objective of a name."""
+    objective, source = None if named is None else Objective(named), report.source
     reader = _Reader(columns, nodes, source)
+    if report and columns.rows <= FEW:
+        reader.assemble(range(columns.rows), objective, report)
+    report.refuse()
     table, ways = reader.table(), reader.ways()
     if len(table) <= FEW:
         if reader.odd:
@@ -148,9 +157,7 @@ class _Reader:
         Those rows, in a dictionary for its order.
     """
 
-    def __init__(
-        self, columns: ArrowColumns | CSVColumns, nodes: Sequence[Node], source: str
-    ) -> None:
+    def __init__(self, columns: Columns, nodes: Sequence[Node], source: str) -> None:
         self._columns = columns
         self._nodes = nodes
         self._source = source

@@ -6,8 +6,7 @@ from itertools import repeat
 from kvplace.core.columns import Columns
 from kvplace.core.models.model import Model, Replicas
 from kvplace.core.models.model_table import STATED, ModelTable
-from kvplace.formats.tables.arrow import ArrowColumns
-from kvplace.formats.tables.csv_columns import CSVColumns
+from kvplace.formats.tables.arrow import Columns as Table
 from kvplace.formats.tables.model_rows import cell_value
 from kvplace.formats.validation import values
 
@@ -17,7 +16,7 @@ Ways = tuple[tuple[int, ...], Replicas]
 UNDIVIDED: Ways = ((1,), Replicas())
 
 
-def ways_of(columns: ArrowColumns | CSVColumns) -> list[Ways | None] | None:
+def ways_of(columns: Table) -> list[Ways | None] | None:
     """Return degrees and copies of each row; None where a cell states none that is sound.
 
     None for all where each model is one undivided copy. Each pair of cells is read once.

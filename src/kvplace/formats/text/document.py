@@ -6,7 +6,6 @@ from typing import Any
 
 from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
-from kvplace.formats.text.tree import Tree
 
 _LOOKED_AT = 4096
 _SCHEMA = re.compile(
@@ -39,27 +38,16 @@ def mapping_of(text: str, source: str, kind: str) -> tuple[dict[str, Any], Repor
         The text cannot be read, is a file of another kind, or no mapping.
     """
     refuse_other_kind(text, kind, source)
-    tree, report = _tree(text, source, kind), Report(source)
-    report.line_of = tree.line_of
-    for fault in tree.faults:
-        report.add(fault.path, fault.message, fault.line)
-    if not tree.readable:
-        report.refuse()
-    if not isinstance(tree.data, dict):
-        what, _, mapped = _KINDS[kind]
-        report.stop((), f"{what} is a mapping of {mapped}, not {kind_of(tree.data)}")
-    return tree.data, report
-
-
-def _tree(text: str, source: str, kind: str) -> Tree:
-    """Return the plain data of a text."""
+    report = Report(source)
     if kind not in ("fleet", "prices") or PurePath(source).suffix.lower() == ".json":
-        from kvplace.formats.text.json_tree import parse_json  # noqa: PLC0415 - only for JSON
-
-        return parse_json(text)
-    from kvplace.formats.text.yaml_tree import parse_yaml  # noqa: PLC0415 - only for YAML
-
-    return parse_yaml(text)
+        from kvplace.formats.text.json_tree import parse_json as parse  # noqa: PLC0415 - only for JSON
+    else:
+        from kvplace.formats.text.yaml_tree import parse_yaml as parse  # noqa: PLC0415 - only for YAML
+    data = parse(text, report)
+    if not isinstance(data, dict):
+        what, _, mapped = _KINDS[kind]
+        report.stop((), f"{what} is a mapping of {mapped}, not {kind_of(data)}")
+    return data, report
 
 
 def refuse_other_kind(text: str, wanted: str, source: str) -> None:

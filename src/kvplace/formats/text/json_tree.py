@@ -1,19 +1,28 @@
-"""JSON text to a `Tree`. Lines are computed only when something is wrong."""
+"""JSON text to plain data. Lines are computed only when something is wrong."""
 
 import json
 import re
+from functools import cache
 from itertools import islice
 from typing import Any
 
-from kvplace.formats.text.tree import MAX_DEPTH, MAX_VALUES, Builder, Tree, TreeFault
+from kvplace.errors import InputError
+from kvplace.formats.diagnostics import Report
+from kvplace.formats.text.tree import MAX_DEPTH, MAX_VALUES, Builder
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|\n|[^\s\[\]{},:"]+')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONGEST_INT = 300  # digits; longer ones are far beyond every limit and become floats
 
 
-def parse_json(text: str) -> Tree:
-    """Read JSON; what is wrong is in the tree's `faults`, nothing is raised."""
+def parse_json(text: str, report: Report) -> Any:
+    """Return the plain data of JSON; what is wrong is noted in a report, which gets the lines.
+
+    Raises
+    ------
+    InputError
+        The text is not JSON, or not one that a file can hold.
+    """
     doubled = False
 
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -37,21 +46,30 @@ def parse_json(text: str) -> Tree:
         if text[error.pos : error.pos + 1] in ("}", "]") and text[: error.pos].rstrip()[-1:] == ",":
             said = "Illegal trailing comma"  # as Python 3.13 says
         words = f"{said[:1].lower()}{said[1:]} (column {error.colno})"
-        fault = TreeFault((), f"not valid JSON: {words}", error.lineno)
-        return Tree(None, lambda: 1, (fault,), readable=False)
+        report.stop((), f"not valid JSON: {words}", error.lineno)
     except RecursionError:
-        scan = _scan(text)
-        line = scan.faults[0].line if scan.faults else None
-        fault = TreeFault((), f"nested deeper than {MAX_DEPTH} levels", line)
-        return Tree(None, lambda: 1, (fault,), readable=False)
+        report.stop((), f"nested deeper than {MAX_DEPTH} levels", _first_fault(text))
     broken = bool(_SURROGATE.search(text)) and _broken(data)
     if doubled or broken:
-        scan = _scan(text)
-        if not scan.faults:  # they come after what is looked at one by one
-            message = "a key is given twice, or half of a surrogate pair is given"
-            scan.faults.append(TreeFault((), message))
-        return Tree(data, lambda: scan.root_spot, tuple(scan.faults), readable=not broken)
-    return Tree(data, lambda: _scan(text).root_spot)
+        _scan(text, report)
+        if not report:  # they come after what is looked at one by one
+            report.add((), "a key is given twice, or half of a surrogate pair is given")
+        if broken:
+            report.refuse()
+    lines = cache(lambda: _scan(text, Report("")))
+    report.line_of = lambda path: lines().line_of(path)
+    return data
+
+
+def _first_fault(text: str) -> int | None:
+    """Return the line of the first thing that is wrong with a valid JSON text."""
+    report = Report("")
+    _scan(text, report)
+    try:
+        report.refuse()
+    except InputError as error:
+        return error.faults[0].line
+    return None
 
 
 def _integer(text: str) -> int | float:
@@ -68,12 +86,12 @@ def _broken(data: Any) -> bool:
     return False
 
 
-def _scan(text: str) -> Builder:
-    """Return the line of every value of a valid JSON text, doubled keys, broken characters.
+def _scan(text: str, report: Report) -> Builder:
+    """Note doubled keys and broken characters of a valid JSON text; return what has its lines.
 
     Values after the first `MAX_VALUES` tokens are given the line of what holds them.
     """
-    builder = Builder()
+    builder = Builder(report)
     line = 1
     for match in islice(_TOKEN.finditer(text), MAX_VALUES):
         part = match[0]

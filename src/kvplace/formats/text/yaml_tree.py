@@ -1,4 +1,4 @@
-"""YAML text to a `Tree`: plain data by the YAML 1.2 core rules, nothing clever.
+"""YAML text to plain data with the line of each value, by the YAML 1.2 core rules, nothing clever.
 
 The text is taken event by event, so that anchors, aliases, tags, duplicate keys, further
 documents and deep nesting are refused where they stand and never expanded.
@@ -18,8 +18,8 @@ from yaml.events import (
 )
 from yaml.reader import ReaderError
 
-from kvplace.formats.diagnostics import shown
-from kvplace.formats.text.tree import MAX_VALUES, Builder, Tree, TreeFault
+from kvplace.formats.diagnostics import Path, Report, shown
+from kvplace.formats.text.tree import MAX_VALUES, Builder
 
 _Loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # libyaml where it was built in
 
@@ -34,13 +34,21 @@ _WORDS = {
 }
 _NUMBER_STARTS = frozenset("0123456789+-.")
 _STARTED: dict[Any, Any] = {MappingStartEvent: dict, SequenceStartEvent: list}
+_Reference = tuple[Path, str, int]
+"""Where an anchor or an alias is, its name, and its line."""
 _LONGEST_INT = 64  # digits; longer ones are far beyond every limit and become floats
 
 
-def parse_yaml(text: str) -> Tree:
-    """Read YAML; what is wrong is in the tree's `faults`, nothing is raised."""
-    builder = Builder()
-    references: list[TreeFault] = []
+def parse_yaml(text: str, report: Report) -> Any:
+    """Return the plain data of YAML; what is wrong is noted in a report, which gets the lines.
+
+    Raises
+    ------
+    InputError
+        The text could not be read to its end.
+    """
+    builder = Builder(report)
+    references: list[_Reference] = []
     documents, taken, readable = 0, 0, False
     try:
         loader = _Loader(text)
@@ -64,18 +72,20 @@ def parse_yaml(text: str) -> Tree:
         rest = text.split("\n")[mark.line : mark.line + 1] if mark else []  # none at the text's end
         if mark and "\t" in "".join(rest)[: mark.column + 1]:
             detail = "a tab cannot indent a line; use spaces"
-        builder.faults.append(TreeFault((), f"not valid YAML: {detail}", place))
+        report.add((), f"not valid YAML: {detail}", place)
     except ReaderError as error:
         line = text.encode("utf-8", "replace")[: error.position].count(b"\n") + 1
         code = error.character if isinstance(error.character, int) else ord(error.character)
         message = f"not valid YAML: the character U+{code:04X} is not allowed"
-        builder.faults.append(TreeFault((), message, line))
+        report.add((), message, line)
     except UnicodeEncodeError as error:
         line = text[: error.start].count("\n") + 1
         builder.fault("half of a surrogate pair is no character", line)
-    spots = builder.root_spot
-    faults = (*_as_one(references), *builder.faults)
-    return Tree(builder.root, lambda: spots, faults, readable)
+    _note(references, report)
+    if not readable:
+        report.refuse()
+    report.line_of = builder.line_of
+    return builder.root
 
 
 def plain_value(text: str) -> Any:
@@ -96,13 +106,13 @@ def plain_value(text: str) -> Any:
     return value
 
 
-def _take(builder: Builder, event: Any, references: list[TreeFault]) -> None:
+def _take(builder: Builder, event: Any, references: list[_Reference]) -> None:
     """Hand one event to the builder; anchors and aliases are noted among `references`."""
     kind, line = type(event), _line(event)
     if kind is AliasEvent or getattr(event, "anchor", None):
         what = "alias *" if kind is AliasEvent else "anchor &"
         name = what + shown(event.anchor)[1:-1]
-        references.append(TreeFault(builder.path, name, line))
+        references.append((builder.path, name, line))
     if (kind is ScalarEvent or kind in _STARTED) and event.tag:
         builder.fault(f"the tag {shown(event.tag)} is not accepted; remove it", line)
     if kind is ScalarEvent:
@@ -120,15 +130,13 @@ def _take(builder: Builder, event: Any, references: list[TreeFault]) -> None:
         builder.scalar(None, line)
 
 
-def _as_one(references: list[TreeFault]) -> list[TreeFault]:
-    """Return the faults of anchors and aliases: the first tells of all."""
-    if not references:
-        return []
-    (path, what, line), *others = references
-    more = f" (and {len(others)} more anchors or aliases)" * bool(others)
+def _note(references: list[_Reference], report: Report) -> None:
+    """Note anchors and aliases: the first tells of all."""
+    others = len(references) - 1
+    more = f" (and {others} more anchors or aliases)" * bool(others)
     way = "write the values out, as yq 'explode(.)' does"
-    first = TreeFault(path, f"the {what} is not accepted{more}; {way}", line)
-    return [first, *(TreeFault(other.path, "") for other in others)]
+    for at, (path, what, line) in enumerate(references):
+        report.add(path, "" if at else f"the {what} is not accepted{more}; {way}", line)
 
 
 def _line(event: Any) -> int:
