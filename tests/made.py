@@ -5,6 +5,8 @@ from kvplace.core.models.demand import SLO, Demand
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
+from kvplace.formats.plan.rows import table_text
+from kvplace.formats.plan.table import table_of
 from tiny import GIB
 
 
@@ -26,3 +28,8 @@ def model(name, gib, rate=1.0, **fields):
 def problem(models, where, *rules):
     """A problem with the load requests."""
     return Problem(tuple(models), where, Objective.REQUESTS, rules)
+
+
+def rows_of(result):
+    """The CSV of a result: one row per shard."""
+    return table_text(table_of(result))

@@ -21,7 +21,7 @@ from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
 from kvplace.explain.repeat import repeat
 from kvplace.export.layout import lay_out
-from kvplace.formats.plan.io import plan_csv, write_plan
+from kvplace.formats.plan.io import write_plan
 from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.rows import parse_plan_table
 from kvplace.formats.plan.schema import parse_plan
@@ -30,6 +30,7 @@ from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.solve import solve
+from made import rows_of
 from splits import random_split_problem
 
 FLEET = """\
@@ -301,7 +302,7 @@ def test_a_gpu_left_out_or_given_twice_is_named(problem, plan):
 
 
 def test_a_table_is_checked_as_far_as_it_goes(problem, plan):
-    text = plan_csv(solve(problem, solver="reference"))
+    text = rows_of(solve(problem, solver="reference"))
     assert check(problem, parse_plan_table(text)).agrees
     weights = str(20 * 2**30)
     found = check(problem, parse_plan_table(text.replace(weights, "5")))

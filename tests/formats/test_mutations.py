@@ -8,9 +8,10 @@ import pytest
 
 from kvplace.errors import InputError
 from kvplace.formats.fleet.write import write_fleet
-from kvplace.formats.plan.io import plan_csv, read_plan, write_plan
+from kvplace.formats.plan.io import read_plan, write_plan
 from kvplace.formats.read import parse_fleet, read
 from kvplace.solver.solve import solve
+from made import rows_of
 
 FLEET = """\
 schema: kvplace.fleet/v1
@@ -90,7 +91,7 @@ def originals():
         '{"requests_per_second": 1}, "slo": {"latency": "1s"}}]}',
         "m.csv": TABLE,
         "p.json": write_plan(result),
-        "p.csv": plan_csv(result),
+        "p.csv": rows_of(result),
     }
 
 

@@ -16,12 +16,12 @@ from kvplace.core.result import Status
 from kvplace.core.rules.pin import Pin
 from kvplace.core.rules.places import Places
 from kvplace.core.rules.spread import Spread
-from kvplace.formats.plan.io import plan_csv
 from kvplace.formats.plan.of_result import plan_of
 from kvplace.solver import spare_nodes
 from kvplace.solver.solve import refine, solve
 from kvplace.solver.spare_nodes import without_spare_nodes
 from kvplace.units import GIB
+from made import rows_of
 
 
 def nodes(prefix, count, gpus, memory, zones=("a",)):
@@ -113,7 +113,7 @@ def test_of_one_host_of_many_gpus_no_more_stay_than_there_are_models():
     assert check_certificate(many, result.proof.certificate) == ""
     assert result.evaluation.busy == len(result.evaluation.occupied) == len(FEW)
     gpus = [gpu.id for gpu in plan_of(result).gpus for _ in gpu.shards]
-    rows = [line.split(",") for line in plan_csv(result).splitlines()[1:]]
+    rows = [line.split(",") for line in rows_of(result).splitlines()[1:]]
     assert sorted(row[4] for row in rows) == sorted(gpus)
 
 

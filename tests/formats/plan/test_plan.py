@@ -17,7 +17,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Assigned, Placement, Replica
 from kvplace.core.result import Result, Stop
 from kvplace.errors import InputError
-from kvplace.formats.plan.io import plan_csv, read_plan, write_plan
+from kvplace.formats.plan.io import read_plan, write_plan
 from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.rows import parse_plan_table, table_text
 from kvplace.formats.plan.schema import parse_plan
@@ -26,6 +26,7 @@ from kvplace.formats.read import parse_fleet
 from kvplace.formats.tables.models import parse_table
 from kvplace.formats.text.cells import safe_cell
 from kvplace.solver.solve import solve
+from made import rows_of
 
 FLEET = """\
 schema: kvplace.fleet/v1
@@ -96,8 +97,8 @@ def test_a_written_plan_reads_back_equal(plan, tmp_path):
 
 def test_the_table_of_a_plan_has_one_row_per_shard_and_its_placement(result, plan, tmp_path):
     path = tmp_path / "p.csv"
-    path.write_text(plan_csv(result), encoding="utf-8")
-    header, *rows = plan_csv(result).splitlines()
+    path.write_text(rows_of(result), encoding="utf-8")
+    header, *rows = rows_of(result).splitlines()
     assert header == "model,replica,shard,node,gpu,weights_bytes,load"
     assert len(rows) == 3
     assert rows[0].startswith("a,0,0,n,n/")
@@ -148,7 +149,7 @@ def test_any_plan_reads_back_equal(result):
     plan = plan_of(result)
     assert parse_plan(write_plan(plan)) == plan
     if plan.gpus:
-        assert parse_plan_table(plan_csv(result)).placement == plan.placement
+        assert parse_plan_table(rows_of(result)).placement == plan.placement
 
 
 def test_no_placement_is_null_and_reads_back_as_infinity(plan):
@@ -271,4 +272,4 @@ def test_rows_of_many_undivided_models_are_those_made_one_by_one():
         )
         for held in (assigned, single)
     )
-    assert plan_csv(whole) == plan_csv(one_by_one)
+    assert rows_of(whole) == rows_of(one_by_one)

@@ -41,7 +41,7 @@ def test_a_search_leaves_a_tree_that_check_verifies(found):
 
 def test_parquet_holds_the_tree_as_well(found, tmp_path):
     path = tmp_path / "plan.parquet"
-    path.write_bytes(plan_bytes(found, of_result.claims_of(found)))
+    path.write_bytes(plan_bytes(found))
     table = read_plan(str(path))
     assert table.head.tree == plan_of(found).tree
     assert check(found.problem, table).holds

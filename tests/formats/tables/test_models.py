@@ -10,7 +10,8 @@ from kvplace.core.models.model import DEFAULT_OVERHEAD_BYTES
 from kvplace.core.models.model_table import ModelTable
 from kvplace.core.models.objective import Objective
 from kvplace.errors import InputError
-from kvplace.formats.read import parse_gpus, read
+from kvplace.formats.fleet.gpu_groups import parse_gpus
+from kvplace.formats.read import read
 from kvplace.formats.tables import models
 from kvplace.formats.tables.models import parse_table
 

@@ -26,5 +26,13 @@ def test_of_a_doubled_key_the_first_value_stays_and_keeps_its_line(parse):
     assert data == {"a": {"b": 1}, "d": {"c": 4}}
     # What the second value holds has no place: its lines are those of no other mapping.
     assert [report.line_of(path) for path in (("a", "b"), ("a", "c"), ("d", "c"))] == [2, 1, 6]
-    with pytest.raises(InputError, match="line 3: the key 'a' is given twice, first in line 1$"):
+    with pytest.raises(InputError, match=r"line 3: the key 'a' is given twice, first in line 1$"):
         report.refuse()
+
+
+@pytest.mark.parametrize("before", ["", '"a", ' * 300_000], ids=["early", "late"])
+def test_json_nested_deeper_than_python_goes_is_refused(before):
+    report = Report("")
+    with pytest.raises(InputError, match="nested deeper than 32 levels") as caught:
+        parse_json(f"[{before}\n{'[' * 50_000}{']' * 50_000}]", report)
+    assert caught.value.faults[0].line == (None if before else 2)

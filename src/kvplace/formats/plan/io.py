@@ -9,7 +9,7 @@ from kvplace.collector import paused_collector
 from kvplace.core.result import Result
 from kvplace.errors import InputError
 from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text, write_atomic
-from kvplace.formats.plan.of_result import claims_of, plan_of
+from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.plan.table import PlanTable, table_of
@@ -69,22 +69,17 @@ def _plan_content(result: Result, name: str) -> str | bytes | Callable[[], Itera
     if result.placement is None:
         raise InputError("there is no placement, so no rows; write the plan as JSON", name)
     if not is_parquet(name):
-        return plan_csv(result)
+        from kvplace.formats.plan.rows import table_text  # noqa: PLC0415 - only for CSV
+
+        return table_text(table_of(result))
     from kvplace.formats.plan.parquet import plan_bytes  # noqa: PLC0415 - only for Parquet
 
-    return plan_bytes(result, claims_of(result))
+    return plan_bytes(result)
 
 
 def plan_pieces(plan: Plan | Result) -> Iterator[str]:
     """Yield the JSON of a plan piece by piece, so that no text of all of it is in memory."""
     yield from json_pieces(PlanPart, plan if isinstance(plan, Plan) else plan_of(plan))
-
-
-def plan_csv(result: Result) -> str:
-    """Return one row per shard: ``model,replica,shard,node,gpu,weights_bytes,load``."""
-    from kvplace.formats.plan.rows import table_text  # noqa: PLC0415 - only for CSV
-
-    return table_text(table_of(result))
 
 
 @paused_collector()

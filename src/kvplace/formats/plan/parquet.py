@@ -18,7 +18,7 @@ from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report, kind_of
 from kvplace.formats.fleet.asked import WindowPart
 from kvplace.formats.plan.evidence import PlanCertificate, PlanRule, weights_by_window, worths_of
-from kvplace.formats.plan.of_result import rule_of, tree_of
+from kvplace.formats.plan.of_result import claims_of, rule_of, tree_of
 from kvplace.formats.plan.rows import HEADER, table_of_columns
 from kvplace.formats.plan.schema import HeadPart, plan_of_part
 from kvplace.formats.plan.stated import Plan
@@ -62,16 +62,8 @@ class _PricesPart(Part):
         )
 
 
-def plan_bytes(result: Result, claims: Plan) -> bytes:
-    """Return the Parquet file of a result that has a placement.
-
-    Parameters
-    ----------
-    result
-        What was found.
-    claims
-        What a plan states of it besides its lists.
-    """
+def plan_bytes(result: Result) -> bytes:
+    """Return the Parquet file of a result that has a placement."""
     table = table_of(result)
     ids, at = table.gpus
     columns: dict[str, object] = {
@@ -82,10 +74,10 @@ def plan_bytes(result: Result, claims: Plan) -> bytes:
         "weights_bytes": table.weights_bytes,
         "load": table.loads,
     }
-    return write_parquet(columns, {KEY: json.dumps(_head(result, claims), allow_nan=False)})
+    return write_parquet(columns, {KEY: json.dumps(_head(result), allow_nan=False)})
 
 
-def _head(result: Result, claims: Plan) -> dict[str, Any]:
+def _head(result: Result) -> dict[str, Any]:
     """Return what a plan states besides its rows."""
     evidence, windows = result.proof.certificate, [w.name for w in result.problem.windows]
     data: dict[str, Any] | None = None
@@ -101,8 +93,8 @@ def _head(result: Result, claims: Plan) -> dict[str, Any]:
         }
         if evidence.weights:
             data |= {"types": evidence.types, "weights": evidence.weights, "windows": windows}
-    shown_tree = replace(claims, proof="", certificate=cast("Any", data), tree=tree_of(result))
-    head = stated(HeadPart, shown_tree)
+    claims, proof = claims_of(result), cast("Any", data)
+    head = stated(HeadPart, replace(claims, proof="", certificate=proof, tree=tree_of(result)))
     del head["placements"]  # the rows are the placement
     return head
 

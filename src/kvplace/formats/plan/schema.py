@@ -161,17 +161,18 @@ def _elsewhere(stated: tuple[Any, ...]) -> tuple[Any, ...]:
     return refuse_value("is stated by the rows, or by the fleet file") if stated else stated
 
 
+_Nothing = Annotated[tuple[Any, ...], AfterValidator(_elsewhere)]
+
+
 class HeadPart(PlanPart):
     """What a Parquet file states beside its rows; its certificate has a form of its own."""
 
     proof: str = ""
-    gpus: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = ()
-    placement: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = Field(
-        (), alias="placements"
-    )
-    nodes: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = ()
-    models: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = ()
-    rules: Annotated[tuple[Any, ...], AfterValidator(_elsewhere)] = ()
+    gpus: _Nothing = ()
+    placement: _Nothing = Field((), alias="placements")
+    nodes: _Nothing = ()
+    models: _Nothing = ()
+    rules: _Nothing = ()
     prices: Annotated[Any, ALWAYS] = Field(default=None, alias="certificate")
 
 

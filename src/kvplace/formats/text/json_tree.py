@@ -6,7 +6,6 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from kvplace.errors import InputError
 from kvplace.formats.diagnostics import Report
 from kvplace.formats.text.tree import MAX_DEPTH, MAX_VALUES, Builder
 
@@ -48,7 +47,9 @@ def parse_json(text: str, report: Report) -> Any:
         words = f"{said[:1].lower()}{said[1:]} (column {error.colno})"
         report.stop((), f"not valid JSON: {words}", error.lineno)
     except RecursionError:
-        report.stop((), f"nested deeper than {MAX_DEPTH} levels", _first_fault(text))
+        _scan(text, report)  # tells where it is nested too deep
+        report.refuse()
+        report.stop((), f"nested deeper than {MAX_DEPTH} levels")
     broken = bool(_SURROGATE.search(text)) and _broken(data)
     if doubled or broken:
         _scan(text, report)
@@ -59,17 +60,6 @@ def parse_json(text: str, report: Report) -> Any:
     lines = cache(lambda: _scan(text, Report("")))
     report.line_of = lambda path: lines().line_of(path)
     return data
-
-
-def _first_fault(text: str) -> int | None:
-    """Return the line of the first thing that is wrong with a valid JSON text."""
-    report = Report("")
-    _scan(text, report)
-    try:
-        report.refuse()
-    except InputError as error:
-        return error.faults[0].line
-    return None
 
 
 def _integer(text: str) -> int | float:
