@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from kvplace.formats.files import write_atomic
+from kvplace.files import write_atomic
 from kvplace.formats.plan.io import read_plan
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGABRT,

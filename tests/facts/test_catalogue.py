@@ -107,3 +107,9 @@ def test_every_wrong_row_is_told_with_its_line(own):
     with pytest.raises(InputError) as caught:
         known_models()
     assert len(caught.value.lines()) == 3
+
+
+def test_an_own_table_that_is_no_text_is_told_in_words(own):
+    (own / "gpus.csv").write_bytes("name,memory\n".encode("utf-16"))
+    with pytest.raises(InputError, match=r"gpus.csv: this is UTF-16; save the file as UTF-8"):
+        gpu_types()

@@ -91,7 +91,7 @@ def emit(text: str, output: str | None, *, data: bool) -> None:
 
         text, data = fenced(text), True
     if output is not None:
-        from kvplace.formats.files import write_atomic
+        from kvplace.files import write_atomic
 
         write_atomic(output, text)
     elif data:
@@ -135,7 +135,7 @@ def writing_seconds(
         is.
     """
     from kvplace.core.models.model_table import ModelTable
-    from kvplace.formats.files import is_parquet
+    from kvplace.files import is_parquet
 
     models, gpus = len(problem.models), len(problem.fleet.gpus)
     parquet = output is not None and is_parquet(output)
@@ -166,7 +166,7 @@ def print_result(
     `expect`, the table has a forecast of each model; other forms have it said beside them.
     """
     from kvplace.core.certificates.standing import never_kept
-    from kvplace.formats.files import is_parquet
+    from kvplace.files import is_parquet
     from kvplace.report.summary import forecast_sentence, reasons, summary
 
     if result.placement is None:
@@ -262,7 +262,7 @@ def _emit_plan(result: "Result", form: str, output: str | None) -> None:
     """Write a result as a plan file or as one row per shard."""
     if form == "json":
         from kvplace.collector import paused_collector
-        from kvplace.formats.files import write_atomic
+        from kvplace.files import write_atomic
         from kvplace.formats.plan.io import plan_pieces
 
         with paused_collector():

@@ -54,7 +54,7 @@ def schema_of(path: str) -> str:
     """Return the schema that a JSON file names in its first bytes; empty where it is none."""
     import re
 
-    from kvplace.formats.files import MAX_ROWS_BYTES
+    from kvplace.files import MAX_ROWS_BYTES
     from kvplace.waiting import begin_of
 
     found = re.search(rb'"schema"\s*:\s*"([^"]*)"', begin_of(path, MAX_ROWS_BYTES))

@@ -60,7 +60,7 @@ class _Verb(click.Command):
                     refuse_same(ctx.params[option], values, words)
         for param in self.params:  # before any work that would be lost
             if param.name in written and getattr(param, "metavar", "") == "FILE":
-                from kvplace.formats.files import target_of
+                from kvplace.files import target_of
 
                 target_of(ctx.params[param.name or ""])
         return super().invoke(ctx)

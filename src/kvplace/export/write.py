@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kvplace.errors import InputError
-from kvplace.formats.files import write_atomic
+from kvplace.files import write_atomic
 
 _NAMES_OF_FILES = {".conf", ".env", ".json", ".sh", ".txt", ".yaml", ".yml"}
 """Endings that no directory of an export is expected to have."""

@@ -8,8 +8,8 @@ from kvplace.collector import paused_collector
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.files import is_csv, is_parquet, read_text
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.files import is_csv, is_parquet, read_text
 from kvplace.formats.text.document import mapping_of
 
 

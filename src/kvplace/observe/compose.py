@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from kvplace.errors import InputError
-from kvplace.formats.files import read_text
+from kvplace.files import read_text
 from kvplace.observe.sighting import Seen, Sighting
 from kvplace.scaffold.deployments.compose import environment_of
 from kvplace.scaffold.deployments.devices import devices_of

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kvplace.errors import InputError
-from kvplace.formats.files import read_text
+from kvplace.files import read_text
 from kvplace.observe.sighting import Seen, Sighting
 from kvplace.scaffold.deployments.documents import documents
 

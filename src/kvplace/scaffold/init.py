@@ -8,7 +8,7 @@ from kvplace._version import __version__
 from kvplace.demand.summary import DemandSummary
 from kvplace.demand.windows import DemandWindows
 from kvplace.errors import InputError
-from kvplace.formats.files import read_text
+from kvplace.files import read_text
 from kvplace.formats.fleet.schema import FLEET_SCHEMA
 from kvplace.scaffold.deployments.deployment import Deployment, Unread
 from kvplace.scaffold.deployments.read import read_deployment

@@ -253,7 +253,7 @@ def _secret(path: str | None) -> str | None:
     """Return the first line of a file, or None where none is named."""
     if path is None:
         return None
-    from kvplace.formats.files import read_text
+    from kvplace.files import read_text
 
     secret = read_text(path).splitlines()[0].strip()
     if not secret:

@@ -83,7 +83,7 @@ def command(
 def _read(name: str) -> "StartLog | None":
     """Return what one log tells."""
     from kvplace.facts.memory.start_log import read_start_log
-    from kvplace.formats.files import read_text
+    from kvplace.files import read_text
 
     shown = "stdin" if name == "/dev/stdin" else name
     return read_start_log(read_text(name).splitlines(), shown)
@@ -92,7 +92,7 @@ def _read(name: str) -> "StartLog | None":
 def _write_fleet(fleet: str, written: Any, found: "list[Compared]", output: str | None) -> None:
     """Write the fleet file, once it reads as one before and after."""
     from kvplace.cli.output import emit
-    from kvplace.formats.files import read_text
+    from kvplace.files import read_text
     from kvplace.formats.read import parse_fleet
 
     text = read_text(fleet)

@@ -120,7 +120,7 @@ def asked(
     token_file: str | None,
 ) -> "Observation":
     """Return what runtimes say, by the options of ``kvplace observe``."""
-    from kvplace.formats.files import read_text
+    from kvplace.files import read_text
     from kvplace.observe.observe import observe
 
     for text in sources:

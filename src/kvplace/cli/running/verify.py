@@ -80,7 +80,7 @@ def command(
     from kvplace.cli.output import emit
     from kvplace.cli.running.current import current_of, read_current
     from kvplace.core.evaluation.evaluate import evaluate
-    from kvplace.formats.files import write_atomic
+    from kvplace.files import write_atomic
     from kvplace.formats.proposal import read_proposal, write_proposal
     from kvplace.formats.read import read
     from kvplace.replan.proposal import Verdict, verify, with_measured

@@ -175,7 +175,7 @@ def _read_history(path: str | None) -> "History":
     from pathlib import Path
 
     from kvplace.errors import InputError
-    from kvplace.formats.files import read_text
+    from kvplace.files import read_text
     from kvplace.replan.history.trigger import History
 
     if path is None or not Path(path).exists():
@@ -190,7 +190,7 @@ def _read_history(path: str | None) -> "History":
 
 
 def _write_history(path: str, history: "History") -> None:
-    from kvplace.formats.files import write_atomic
+    from kvplace.files import write_atomic
     from kvplace.report.tables.scores import rows_json
 
     last = history.last_seconds

@@ -1,6 +1,7 @@
 """Tables of facts: those shipped with kvplace, and a user's own rows over them."""
 
 import csv
+import io
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kvplace.errors import Fault, InputError, UnitError
+from kvplace.files import read_text
 from kvplace.units import parse_bytes, parse_number
 
 CATALOGUE_VARIABLE = "KVPLACE_CATALOGUE"
@@ -88,23 +90,22 @@ def _read_one(
     facts: dict[str, T] = {}
     faults: list[Fault] = []
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            missing = [column for column in needed if column not in (reader.fieldnames or ())]
-            if missing:
-                raise InputError(
-                    [Fault(f"the column {column!r} is missing") for column in missing], str(path)
-                )
-            for row in reader:
-                empty = [column for column in needed if not row[column].strip()]
-                if empty:
-                    faults.append(Fault(f"{', '.join(empty)} is empty", "", reader.line_num))
-                    continue
-                try:
-                    facts[row["name"].strip()] = make(row)
-                except InputError as error:
-                    faults += [Fault(f.message, f.path, reader.line_num) for f in error.faults]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="")
+        missing = [column for column in needed if column not in (reader.fieldnames or ())]
+        if missing:
+            raise InputError(
+                [Fault(f"the column {column!r} is missing") for column in missing], str(path)
+            )
+        for row in reader:
+            empty = [column for column in needed if not row[column].strip()]
+            if empty:
+                faults.append(Fault(f"{', '.join(empty)} is empty", "", reader.line_num))
+                continue
+            try:
+                facts[row["name"].strip()] = make(row)
+            except InputError as error:
+                faults += [Fault(f.message, f.path, reader.line_num) for f in error.faults]
+    except csv.Error as error:
         raise InputError(f"this table cannot be read: {error}", str(path)) from error
     if faults:
         raise InputError(faults, str(path))

@@ -4,8 +4,8 @@ import math
 import os
 from collections.abc import Mapping
 
+from kvplace.files import read_text
 from kvplace.formats.diagnostics import kind_of, shown
-from kvplace.formats.files import read_text
 from kvplace.formats.text.document import mapping_of
 
 

@@ -8,7 +8,7 @@ from typing import overload
 from kvplace.collector import paused_collector
 from kvplace.core.result import Result
 from kvplace.errors import InputError
-from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text, write_atomic
+from kvplace.files import MAX_ROWS_BYTES, is_csv, is_parquet, read_text, write_atomic
 from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import PlanPart
 from kvplace.formats.plan.stated import Plan

@@ -10,8 +10,8 @@ from typing import Any
 
 from kvplace.errors import Fault, InputError
 from kvplace.extras import missing_extra
+from kvplace.files import MAX_ROWS_BYTES, is_csv, read_text
 from kvplace.formats.diagnostics import Report
-from kvplace.formats.files import MAX_ROWS_BYTES, is_csv, read_text
 from kvplace.formats.tables.csv_columns import CSVColumns, floats_of, sizes_of, wholes_of
 from kvplace.formats.validation.csv_rows import Header, check_header
 from kvplace.units import GIB, MAX_BYTES

@@ -21,9 +21,9 @@ from kvplace.core.names import wrong_in_name
 from kvplace.core.problem import Problem
 from kvplace.errors import Fault, InputError
 from kvplace.facts.memory.estimated_table import models_with_estimates, with_estimates
+from kvplace.files import is_csv, is_parquet
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.diagnostics import MAX_FAULTS, Path, Report, shown
-from kvplace.formats.files import is_csv, is_parquet
 from kvplace.formats.fleet.checks import (
     ALREADY,
     core_faults,

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from kvplace.core.columns import Columns, defaults_of, made
 from kvplace.errors import InputError
+from kvplace.files import read_text
 from kvplace.formats.diagnostics import MOST_NOTED, Path, Report, closest, kind_of, nearest, shown
-from kvplace.formats.files import read_text
 from kvplace.formats.text.document import mapping_of
 from kvplace.formats.validation.parts import (
     MISSING,

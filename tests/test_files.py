@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from kvplace import files
 from kvplace.errors import InputError
-from kvplace.formats import files
-from kvplace.formats.files import read_text, write_atomic
+from kvplace.files import read_text, write_atomic
 from kvplace.formats.plan import io as plan_io
 from kvplace.formats.plan.io import read_plan
 from kvplace.formats.read import read
