@@ -47,6 +47,11 @@ def entry(name):
         lines.append(f"```python\n{name}{signature(public)}\n```\n")
     for section in Docstring(text, parser=Parser.numpy).parse():
         lines += rendered(section)
+    if hasattr(public, "model_json_schema"):
+        lines.append("**Fields**\n")
+        for key, told in public.model_json_schema()["properties"].items():
+            lines.append(f"- `{key}`: {told.get('description', '')}".removesuffix(": "))
+        lines.append("")
     if inspect.isclass(public) and issubclass(public, enum.Enum):
         lines.append("Members: " + ", ".join(f"`{member.value}`" for member in public) + ".\n")
     elif inspect.isclass(public):
@@ -60,9 +65,23 @@ def entry(name):
 
 
 def signature(function):
-    """Return the signature without `self` and without the homes of types."""
-    shown = str(inspect.signature(function)).replace("(self, ", "(").replace("(self)", "()")
-    return re.sub(r"(?:[a-z_]+\.)+([A-Z])", r"\1", shown).replace("'", "")
+    """Return the signature without `self`, and without the homes and the quotes of types."""
+    told, parts = inspect.signature(function), []
+    for name, one in told.parameters.items():
+        if name == "self":
+            continue
+        if one.kind is one.KEYWORD_ONLY and "*" not in parts:
+            parts.append("*")
+        held = one.default.value if isinstance(one.default, enum.Enum) else one.default
+        given = "" if held is one.empty else f" = {held!r}"
+        parts.append(plain(str(one.replace(default=one.empty))) + given)
+    returned = plain(str(told.replace(parameters=[]))).removeprefix("()")
+    return f"({', '.join(parts)}){returned}"
+
+
+def plain(text):
+    """Return types without their homes and quotes."""
+    return re.sub(r"(?:[a-z_]+\.)+([A-Z])", r"\1", text).replace("'", "")
 
 
 def rendered(section):

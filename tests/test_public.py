@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -206,6 +207,86 @@ def test_a_result_stands_for_its_problem_and_its_placement():
     assert kvplace.replan(problem, result, budget=busiest).placement == moved.placement
     assert kvplace.watch(result, now=0.0).replan.current == where
     assert kvplace.explain(result, time_limit=1).given == result.evaluation
+
+
+INSIDE = {
+    "DemandWindows": "what kvplace demand --windows chose, of demand.windows",
+    "Engines": "what an export knows of processes",
+    "Params": "every knob of the search, which change with it",
+}
+"""Classes that public functions take and that are not public, with the reason."""
+
+
+def named(hint):
+    """Yield the classes of kvplace that a type names."""
+    held = get_args(hint)
+    if inspect.isclass(hint) and not held and hint.__module__.startswith("kvplace"):
+        yield hint.__name__
+    for inner in held:
+        for one in inner if isinstance(inner, list) else [inner]:
+            yield from named(one)
+
+
+def test_what_public_functions_take_and_return_is_public():
+    known = {name: getattr(kvplace, name) for name in kvplace.__all__}  # some for checkers alone
+    found = {
+        name
+        for function in filter(inspect.isfunction, known.values())
+        for hint in get_type_hints(function.__wrapped__, localns=known).values()
+        for name in named(hint)
+    }
+    assert found - set(kvplace.__all__) == set(INSIDE)
+
+
+def test_files_are_written_where_a_path_is_given(tmp_path):
+    fleet = {
+        "schema": "kvplace.fleet/v1",
+        "nodes": "1xH100",
+        "models": [{"model": "Qwen/Qwen3-8B"}],
+    }
+    problem = kvplace.read(fleet)
+    path = tmp_path / "fleet.yaml"
+    assert kvplace.write_fleet(problem, path) == path.read_text() == kvplace.write_fleet(problem)
+    assert kvplace.read(path) == problem
+    result = kvplace.solve(problem)
+    proposal = kvplace.propose(kvplace.replan(problem, kvplace.Placement(())))
+    path = tmp_path / "proposal.json"
+    assert kvplace.write_proposal(proposal, path) == path.read_text()
+    again = kvplace.read_proposal(path)
+    assert again == proposal
+    assert kvplace.verify(again, kvplace.Placement(())).verdict == "ready"
+    assert kvplace.verify(again, result).verdict == "done"
+    seen = kvplace.Observation(schema="kvplace.observation/v1", engines=())
+    assert kvplace.write_observation(seen, tmp_path / "o.json")
+    assert kvplace.read_observation(tmp_path / "o.json") == seen
+
+
+def test_a_re_plan_without_a_placement_proposes_nothing():
+    model = {"model": "Qwen/Qwen3-8B", "tensor_parallel": 1}
+    fleet = {"schema": "kvplace.fleet/v1", "nodes": "1x1GiB", "models": [model]}
+    found = kvplace.replan(kvplace.read(fleet), kvplace.Placement(()))
+    with pytest.raises(kvplace.InputError, match="found no placement, so there is nothing to prop"):
+        kvplace.propose(found)
+
+
+def test_strategies_are_named_by_words(tmp_path):
+    assert kvplace.Strategy("budget", moves=3).way == "budget"
+    with pytest.raises(kvplace.InputError, match=r"Strategy.way: must be one of never, peak"):
+        kvplace.Strategy("sometimes")
+
+
+@pytest.mark.parametrize("limit", ["0s", 0])
+def test_every_time_limit_may_be_text(limit):
+    asked = {"requests_per_second": 1, "prompt_tokens": 100, "output_tokens": 50}
+    model = {"model": "Qwen/Qwen3-8B", "demand": asked, "slo": {"ttft": "1s", "tpot": "50ms"}}
+    problem = kvplace.read({"schema": "kvplace.fleet/v1", "nodes": "1xH100", "models": [model]})
+    where = kvplace.Placement.single({"Qwen/Qwen3-8B": "H100/0"})
+    for call in (kvplace.solve, kvplace.explain, kvplace.solve_fewer):
+        assert call(problem, time_limit=limit)
+    assert kvplace.solve_robust(problem, 1.5, time_limit=limit)
+    assert kvplace.size_fleet(kvplace.stock_of(problem), 1.0, time_limit=limit)
+    assert kvplace.refine(problem, where, time_limit=limit)
+    assert kvplace.watch(problem, where, time_limit=limit)
 
 
 def test_a_result_that_places_nothing_cannot_run_but_can_be_explained():

@@ -13,9 +13,11 @@ from kvplace._version import __version__ as __version__
 from kvplace.arguments import explained
 
 if TYPE_CHECKING:
-    from kvplace.checking.check import check
+    from kvplace.checking.check import Check, check
     from kvplace.checking.load import load_plan
+    from kvplace.core.certificates.by_rule import RuleCertificate
     from kvplace.core.certificates.certificate import Bound, Certificate, check_certificate
+    from kvplace.core.certificates.claim import ProofTree
     from kvplace.core.evaluation.constraints import Violation, misfits
     from kvplace.core.evaluation.evaluate import Evaluation, GPUEvaluation, Shard, evaluate
     from kvplace.core.hardware import GPU, Fleet, Node
@@ -49,13 +51,15 @@ if TYPE_CHECKING:
     )
     from kvplace.explain.explain import Explanation, explain
     from kvplace.export.export import Export, export
-    from kvplace.facts.catalogue.gpus import gpu_types
-    from kvplace.facts.catalogue.models import known_models
+    from kvplace.facts.catalogue.gpus import GPUType, gpu_types
+    from kvplace.facts.catalogue.models import KnownModel, known_models
     from kvplace.facts.find import find_facts
+    from kvplace.facts.model_facts import ModelFacts
     from kvplace.forecast.forecast import forecast
     from kvplace.forecast.outcome import Forecast
     from kvplace.forecast.rules import Rules
     from kvplace.forecast.share_timing import ShareTiming
+    from kvplace.forecast.times import StepTimes
     from kvplace.formats.fleet.write import write_fleet
     from kvplace.formats.observation import (
         Observation,
@@ -65,12 +69,16 @@ if TYPE_CHECKING:
     )
     from kvplace.formats.plan.io import read_plan, write_plan
     from kvplace.formats.plan.of_result import plan_of
+    from kvplace.formats.plan.stated import Plan
+    from kvplace.formats.plan.table import PlanTable
+    from kvplace.formats.proposal import Proposal, read_proposal, write_proposal
     from kvplace.formats.read import read
     from kvplace.observe.observe import observe
-    from kvplace.replan.history.backtest import backtest
+    from kvplace.replan.history.backtest import Strategy, Track, backtest
+    from kvplace.replan.history.demands import Demands
     from kvplace.replan.history.trigger import Decision, History, Policy
     from kvplace.replan.outcome import Budget, FrontierPoint, Replan
-    from kvplace.replan.proposal import propose, verify
+    from kvplace.replan.proposal import Verification, propose, verify
     from kvplace.replan.replan import replan
     from kvplace.replan.schedule.sequence import sequence
     from kvplace.replan.schedule.steps import Pause, Pricing, Schedule, Step
@@ -83,6 +91,7 @@ if TYPE_CHECKING:
     from kvplace.simulate.outcome import Simulation
     from kvplace.simulate.run import simulate
     from kvplace.simulate.served import Served, served
+    from kvplace.simulate.traffic import Traffic
     from kvplace.size.answer import Sizing
     from kvplace.size.fewer import Fewer, Saving, solve_fewer
     from kvplace.size.size import size_fleet
@@ -90,6 +99,7 @@ if TYPE_CHECKING:
     from kvplace.solver.clock import Progress, Watch
     from kvplace.solver.robust import Robust, solve_robust
     from kvplace.solver.solve import refine, solve
+    from kvplace.workers import Workers
 
 __all__ = [
     "GPU",
@@ -99,10 +109,12 @@ __all__ = [
     "Bound",
     "Budget",
     "Certificate",
+    "Check",
     "Compared",
     "Decision",
     "Demand",
     "DemandSummary",
+    "Demands",
     "Differences",
     "Draft",
     "Evaluation",
@@ -115,15 +127,18 @@ __all__ = [
     "Forecast",
     "FrontierPoint",
     "GPUEvaluation",
+    "GPUType",
     "History",
     "InputError",
     "InternalError",
+    "KnownModel",
     "KvplaceError",
     "Launch",
     "Limit",
     "Migration",
     "MissingExtraError",
     "Model",
+    "ModelFacts",
     "Node",
     "Objective",
     "Observation",
@@ -131,10 +146,14 @@ __all__ = [
     "Pin",
     "Placement",
     "Places",
+    "Plan",
+    "PlanTable",
     "Policy",
     "Pricing",
     "Problem",
     "Progress",
+    "ProofTree",
+    "Proposal",
     "Replan",
     "Replica",
     "Replicas",
@@ -143,6 +162,7 @@ __all__ = [
     "Result",
     "Robust",
     "Rule",
+    "RuleCertificate",
     "Rules",
     "Saving",
     "Schedule",
@@ -156,15 +176,21 @@ __all__ = [
     "Spread",
     "Status",
     "Step",
+    "StepTimes",
     "Stock",
     "Stop",
+    "Strategy",
     "Together",
+    "Track",
+    "Traffic",
     "UnitError",
+    "Verification",
     "Violation",
     "Watch",
     "Watched",
     "Window",
     "Wishes",
+    "Workers",
     "backtest",
     "check",
     "check_certificate",
@@ -188,6 +214,7 @@ __all__ = [
     "read",
     "read_observation",
     "read_plan",
+    "read_proposal",
     "refine",
     "replan",
     "report",
@@ -204,6 +231,7 @@ __all__ = [
     "write_fleet",
     "write_observation",
     "write_plan",
+    "write_proposal",
 ]
 
 _NAMES_OF = {
@@ -230,7 +258,7 @@ _NAMES_OF = {
     "explain.explain": ("Explanation", "explain"),
     "forecast.forecast": ("Forecast", "forecast"),
     "forecast.rules": ("Rules",),
-    "checking.check": ("check",),
+    "checking.check": ("Check", "check"),
     "formats.plan.io": ("plan_of", "read_plan", "write_plan"),
     "formats.read": ("read",),
     "simulate.compare": ("Compared", "compare"),
@@ -269,10 +297,10 @@ _NAMES_OF = {
     "core.rules.together": ("Together",),
     "formats.fleet.write": ("write_fleet",),
     "facts.find": ("find_facts",),
-    "facts.catalogue.gpus": ("gpu_types",),
-    "facts.catalogue.models": ("known_models",),
-    "replan.history.backtest": ("backtest",),
-    "replan.proposal": ("propose", "verify"),
+    "facts.catalogue.gpus": ("GPUType", "gpu_types"),
+    "facts.catalogue.models": ("KnownModel", "known_models"),
+    "replan.history.backtest": ("Strategy", "Track", "backtest"),
+    "replan.proposal": ("Verification", "propose", "verify"),
     "replan.history.trigger": ("Decision", "History", "Policy"),
     "replan.watch": ("Watched", "watch"),
     "observe.observe": ("observe",),
@@ -282,6 +310,16 @@ _NAMES_OF = {
         "read_observation",
         "write_observation",
     ),
+    "replan.history.demands": ("Demands",),
+    "facts.model_facts": ("ModelFacts",),
+    "formats.plan.stated": ("Plan",),
+    "formats.plan.table": ("PlanTable",),
+    "core.certificates.claim": ("ProofTree",),
+    "formats.proposal": ("Proposal", "read_proposal", "write_proposal"),
+    "core.certificates.by_rule": ("RuleCertificate",),
+    "forecast.times": ("StepTimes",),
+    "simulate.traffic": ("Traffic",),
+    "workers": ("Workers",),
 }
 _HOME = {name: f"kvplace.{home}" for home, names in _NAMES_OF.items() for name in names}
 

@@ -156,6 +156,13 @@ def write_atomic(
             temporary.unlink()
 
 
+def kept(text: str, path: str | os.PathLike[str] | None) -> str:
+    """Return a text; where there is a path, write it there as well, as `write_atomic` does."""
+    if path is not None:
+        write_atomic(path, text)
+    return text
+
+
 def _written_without_a_name(path: Path, data: _Content, mode: int) -> bool:
     """Write a file that gets its name when it is whole; return whether this system has such files.
 

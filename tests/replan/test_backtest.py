@@ -11,7 +11,7 @@ from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError, MissingExtraError
-from kvplace.replan.history.backtest import Plan, Way, backtest
+from kvplace.replan.history.backtest import Strategy, Way, backtest
 from kvplace.replan.history.demands import Demands, with_rates
 from kvplace.replan.history.trigger import Policy
 from kvplace.simulate.run import simulate
@@ -41,7 +41,7 @@ def track(plan, **more):
 
 
 def test_never():
-    found = track(Plan(Way.NEVER))
+    found = track(Strategy(Way.NEVER))
     assert found.values == pytest.approx((0.2, 1.0, 1.0, 1.0))
     assert found.moves == (0, 0, 0, 0)
     assert found.seconds_over(0.9) == 1800.0
@@ -50,28 +50,28 @@ def test_never():
 
 
 def test_a_budget_of_one_follows_a_window_later():
-    found = track(Plan(Way.BUDGET, moves=1))
+    found = track(Strategy(Way.BUDGET, moves=1))
     assert found.values == pytest.approx((0.2, 1.0, 0.6, 0.6))
     assert found.moves == (0, 0, 1, 0)
     assert found.loaded_bytes == (0, 0, 5 * GIB, 0)
 
 
 def test_a_budget_of_none_is_never():
-    assert track(Plan(Way.BUDGET, moves=0)).values == track(Plan(Way.NEVER)).values
+    assert track(Strategy(Way.BUDGET, moves=0)).values == track(Strategy(Way.NEVER)).values
 
 
 def test_a_threshold_that_is_not_met_moves_nothing():
-    assert sum(track(Plan(Way.THRESHOLD, policy=Policy(above=1.1))).moves) == 0
-    assert sum(track(Plan(Way.THRESHOLD, policy=Policy(above=0.9))).moves) == 1
+    assert sum(track(Strategy(Way.THRESHOLD, policy=Policy(above=1.1))).moves) == 0
+    assert sum(track(Strategy(Way.THRESHOLD, policy=Policy(above=0.9))).moves) == 1
 
 
 def test_scratch_is_at_least_as_good_and_peak_holds_from_the_start():
-    assert track(Plan(Way.SCRATCH)).values[2:] == pytest.approx((0.6, 0.6))
-    assert track(Plan(Way.PEAK)).values[1:] == pytest.approx((0.6, 0.6, 0.6))
+    assert track(Strategy(Way.SCRATCH)).values[2:] == pytest.approx((0.6, 0.6))
+    assert track(Strategy(Way.PEAK)).values[1:] == pytest.approx((0.6, 0.6, 0.6))
 
 
 def test_the_outcome_is_the_same_on_two_processes():
-    plans = [Plan(way, moves=1) for way in Way]
+    plans = [Strategy(way, moves=1) for way in Way]
     one = backtest(PROBLEM, DEMANDS, plans, start=START)
     two = backtest(PROBLEM, DEMANDS, plans, start=START, workers=Workers(2))
     assert one == two
@@ -79,7 +79,7 @@ def test_the_outcome_is_the_same_on_two_processes():
 
 def test_one_window_is_too_few():
     with pytest.raises(InputError, match="needs two windows; this has 1 window"):
-        backtest(PROBLEM, Demands({"a": (1.0,)}, 1.0), [Plan(Way.NEVER)], start=START)
+        backtest(PROBLEM, Demands({"a": (1.0,)}, 1.0), [Strategy(Way.NEVER)], start=START)
 
 
 def timed(name, rate):
@@ -100,7 +100,7 @@ RISING = Demands({"a": (1, 1, 12, 12), "b": (1, 1, 12, 12)}, 600.0)
 
 
 def test_what_is_served_is_simulated_and_the_same_for_all_who_run_the_same():
-    plans = [Plan(Way.NEVER), Plan(Way.BUDGET, moves=1)]
+    plans = [Strategy(Way.NEVER), Strategy(Way.BUDGET, moves=1)]
     never, budget = backtest(SIMULATED, RISING, plans, start=TOGETHER, simulated_seconds=30.0)
     assert never.moves == (0, 0, 0)
     assert sum(budget.moves) == 1
@@ -116,7 +116,7 @@ def test_what_is_served_is_simulated_and_the_same_for_all_who_run_the_same():
 
 
 def test_what_is_served_is_the_same_on_two_processes():
-    plans = [Plan(Way.NEVER), Plan(Way.BUDGET, moves=1)]
+    plans = [Strategy(Way.NEVER), Strategy(Way.BUDGET, moves=1)]
     found = [
         backtest(SIMULATED, RISING, plans, start=TOGETHER, simulated_seconds=5.0, workers=workers)
         for workers in (Workers(), Workers(2))
@@ -131,7 +131,7 @@ def test_the_outcome_is_the_same_on_a_ray_cluster():
     address = os.environ.get("KVPLACE_RAY")
     if not address:
         pytest.skip("KVPLACE_RAY names no cluster")
-    plans = [Plan(way, moves=1) for way in Way]
+    plans = [Strategy(way, moves=1) for way in Way]
     found = [
         backtest(SIMULATED, RISING, plans, start=TOGETHER, simulated_seconds=5.0, workers=workers)
         for workers in (Workers(), Workers(ray=address))

@@ -26,8 +26,12 @@ def demand(
     only
         Only these models; all where it is empty.
     reading
-        How the source is read: what `kvplace.demand.logs.traces.read_trace` takes of a log, and
-        `kvplace.demand.prometheus.prometheus.read_prometheus` of a server, whose window ends now.
+        How the source is read. Of a log: ``step_seconds`` (length of a window), ``model`` (that of
+        a log without a model column), ``skip_bad``, ``time_column``, ``model_columns``,
+        ``prompt_column``, ``output_column``, ``count_column`` and ``time_unit``, as in
+        `kvplace.demand.logs.traces.read_trace`. Of a server: ``end`` (seconds since 1970; now where
+        it is not given), ``window_seconds``, ``step_seconds``, ``matchers``, ``latency_quantile``
+        and ``access``, as in `kvplace.demand.prometheus.prometheus.read_prometheus`.
 
     Raises
     ------

@@ -84,7 +84,22 @@ class JointPeak:
 
 @dataclass(frozen=True, slots=True)
 class DemandSummary:
-    """Demand of every model, the busiest first, and their joint peak."""
+    """Demand of every model and their joint peak.
+
+    Parameters
+    ----------
+    models
+        The busiest first: each with its name (``model``), ``requests_per_second`` at the quantile,
+        ``mean_rate``, ``peak_rate``, ``prompt_tokens``, ``output_tokens`` and what else is known.
+    joint
+        How much less they ask for together than their quantiles add up to.
+    quantile
+        Share of the windows that the rates do not exceed.
+    origin
+        What was read.
+    notes
+        What to know about it.
+    """
 
     models: tuple[ModelDemand, ...]
     joint: JointPeak

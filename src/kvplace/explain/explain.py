@@ -55,7 +55,7 @@ def explain(
     problem: Problem | Result,
     placement: Placement | Result | None = None,
     *,
-    time_limit: float | None = None,
+    time_limit: float | str | None = None,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Explanation:
@@ -68,7 +68,7 @@ def explain(
     placement
         The placement to explain, or the result that has it; None for the one that `solve` finds.
     time_limit
-        Seconds; None for as long as it takes.
+        Seconds, or text such as ``2min``; None for as long as it takes.
     seed
         Of random choices.
     watch

@@ -75,8 +75,15 @@ def export(
     before
         The plan that runs now: its engines keep their parts of the KV memory where that holds,
         and only files that differ from its files are returned.
-    base_port, pool, addresses, venv
-        As in `kvplace.export.files.Options`.
+    base_port
+        First port of the engines of each host.
+    pool
+        ``static`` or ``kvcached``: how engines that share a GPU share its KV memory, for compose,
+        shell and kubernetes.
+    addresses
+        Address of a node by its name, for kvcached.
+    venv
+        Virtual environment of models that name none, for kvcached.
 
     Raises
     ------

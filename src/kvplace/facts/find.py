@@ -27,11 +27,12 @@ def find_facts(
     name
         A checkpoint's directory, a GGUF file, or a hub id.
     source
-        One of `SOURCES`.
+        Where to look: ``catalogue``, ``hub``, or ``auto`` for a directory, then the catalogue, then
+        the hub.
     kv_dtype
         Type of the KV cache; ``auto`` for what the files say.
     engine
-        Whose layout of the cache it is: one of `kvplace.facts.config.attention.ENGINES`.
+        Whose layout of the cache it is: ``vllm``, ``sglang`` or ``trtllm``.
 
     Raises
     ------

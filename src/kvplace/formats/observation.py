@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from kvplace.core.placement import Placement, Replica
+from kvplace.files import kept
 from kvplace.formats.validation.fields import Name, Text, word
 from kvplace.formats.validation.json_text import json_text
 from kvplace.formats.validation.models import read_part
@@ -45,9 +46,15 @@ class Observation(Part):
     """What was not understood or not seen."""
 
 
-def write_observation(observation: Observation) -> str:
-    """Return the JSON of an observation."""
-    return json_text(Observation, observation)
+def write_observation(observation: Observation, path: str | os.PathLike[str] | None = None) -> str:
+    """Return the JSON of an observation; where there is a path, write it there as well.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    return kept(json_text(Observation, observation), path)
 
 
 def read_observation(path: str | os.PathLike[str]) -> Observation:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 from kvplace.core.models.model import Model
 from kvplace.core.models.objective import Objective
 from kvplace.core.placement import Placement, Replica
+from kvplace.files import kept
 from kvplace.formats.diagnostics import Path, Report
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart, parse_plan, replicas_of
 from kvplace.formats.plan.stated import Plan
@@ -129,9 +130,17 @@ class Proposal(Part):
     """What is to run, as kvplace.plan/v1."""
 
 
-def write_proposal(proposal: Proposal) -> str:
-    """Return the JSON of a proposal; infinities are null."""
-    return json_text(Proposal, proposal)
+def write_proposal(proposal: Proposal, path: str | os.PathLike[str] | None = None) -> str:
+    """Return the JSON of a proposal; where there is a path, write it there as well.
+
+    Infinities are null.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    return kept(json_text(Proposal, proposal), path)
 
 
 def read_proposal(path: str | os.PathLike[str]) -> Proposal:

@@ -16,7 +16,7 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.core.models.launch import EngineName
 from kvplace.core.models.model import Model
 from kvplace.core.placement import Placement, Replica
-from kvplace.core.result import Result, Stop
+from kvplace.core.result import Result, Stop, placed
 from kvplace.errors import InputError
 from kvplace.formats.plan.of_result import plan_of
 from kvplace.formats.plan.schema import PlanPart, ReplicaPart
@@ -50,11 +50,11 @@ def result_of(found: Replan, seconds: float = 0.0) -> Result:
 
     Raises
     ------
-    ValueError
+    InputError
         There is no placement.
     """
     if found.placement is None or found.after is None:
-        raise ValueError("the re-plan has no placement")
+        raise InputError("this re-plan found no placement, so there is nothing to propose")
     proof = Bound(0.0, "trivial")
     return Result(
         found.problem, found.placement, found.after, proof, Stop.LOCAL_OPTIMUM, "replan", 0,
@@ -86,8 +86,8 @@ class Engines:
 
 def propose(
     found: Replan,
-    now: datetime,
-    valid_for: timedelta,
+    now: datetime | None = None,
+    valid_for: timedelta = timedelta(hours=1),
     engines: Engines | None = None,
 ) -> Proposal:
     """Return the proposal that states a re-plan.
@@ -99,7 +99,7 @@ def propose(
     found
         A re-plan with a placement.
     now
-        When it is made; with a time zone.
+        When it is made, with a time zone; None for the machine's clock.
     valid_for
         How long what it rests on may be taken to hold.
     engines
@@ -108,11 +108,11 @@ def propose(
     Raises
     ------
     InputError
-        The time has no zone, or the proposal would hold for centuries.
+        There is no placement, the time has no zone, or the proposal would hold for centuries.
     """
     if not timedelta(0) <= valid_for <= _LONGEST:
         raise InputError(f"valid_for must be from 0 to {_LONGEST.days:,} days, not {valid_for}")
-    result = result_of(found)
+    result, now = result_of(found), now or datetime.now(UTC)
     engines = engines or Engines()
     assert found.after is not None
     digest = state_digest(found.current)
@@ -283,8 +283,8 @@ class Verification:
 
 def verify(
     proposal: Proposal,
-    observed: Placement,
-    now: datetime,
+    observed: Placement | Result,
+    now: datetime | None = None,
     asleep: Iterable[Replica] = (),
 ) -> Verification:
     """Say which steps of a proposal are done, and whether the fleet is otherwise as it was.
@@ -294,14 +294,16 @@ def verify(
     proposal
         What was approved.
     observed
-        What runs; copies of a model are alike.
+        What runs: a placement, such as that of an observation, or the result that has it. Copies of
+        a model are alike.
     now
-        The time, with its zone.
+        The time, with its zone; None for the machine's clock.
     asleep
         Those of what runs that sleep, as far as that is known.
     """
+    observed = placed(observed) if isinstance(observed, Result) else observed
     steps = steps_of(proposal)
-    expired = _stamp(now) > proposal.expires
+    expired = _stamp(now or datetime.now(UTC)) > proposal.expires
     here = {place_of(r) for r in observed}
     start = {place_of(r) for r in placement_of(proposal.current)}
     done = steps_done(steps, here, {place_of(r) for r in asleep})

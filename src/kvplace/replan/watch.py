@@ -44,7 +44,7 @@ def watch(
     budget: Budget | None = None,
     former: Mapping[str, Model] | None = None,
     now: float | None = None,
-    time_limit: float | None = None,
+    time_limit: float | str | None = None,
     clock: Watch | None = None,
 ) -> Watched:
     """Look once whether a fleet is to be re-planned. Nothing is changed.

@@ -98,7 +98,7 @@ def compare(
     plans
         By name; each must have a placement.
     level, seeds, seconds, burst, rules, times, threads, watch
-        As in `kvplace.simulate.served.served`.
+        As in `kvplace.served`.
     workers
         Who simulates each plan under each seed instead of this process.
     prices

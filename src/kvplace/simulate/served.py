@@ -78,7 +78,7 @@ def served(
     level
         The part, above 0 and up to 1.
     seeds, seconds, burst, rules, times, traffic, threads, workers, watch
-        As in `kvplace.simulate.run.simulate`.
+        As in `kvplace.simulate`.
 
     Raises
     ------

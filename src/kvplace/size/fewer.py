@@ -146,7 +146,7 @@ def solve_fewer(
     *,
     within: float = 0.05,
     prices: Mapping[str, float] | None = None,
-    time_limit: float | None = None,
+    time_limit: float | str | None = None,
     gap: float = 0.0,
     seed: int = 0,
     iterations: int | None = None,

@@ -48,7 +48,7 @@ def size_fleet(
     target: float,
     *,
     growths: Sequence[float] = (1.0,),
-    time_limit: float | None = None,
+    time_limit: float | str | None = None,
     seed: int = 0,
     watch: Watch | None = None,
 ) -> Sizing:
@@ -63,7 +63,7 @@ def size_fleet(
     growths
         Factors on every rate, each with an answer of its own.
     time_limit
-        Seconds; None for as long as it takes.
+        Seconds, or text such as ``2min``; None for as long as it takes.
     seed
         Of random choices.
     watch

@@ -67,7 +67,7 @@ def solve_robust(
     *,
     most: int = HOTTEST,
     one_at_a_time: bool = False,
-    time_limit: float | None = None,
+    time_limit: float | str | None = None,
     gap: float = 0.0,
     seed: int = 0,
     iterations: int | None = None,

@@ -75,7 +75,8 @@ def solve(
     seed
         Of random choices.
     solver
-        One of `SOLVERS`.
+        ``auto``: the best there is; ``reference``: bisection, best fit decreasing and local search;
+        or ``prism-greedy``, the baseline.
     start
         A placement to start from as well, or the result that has it; the outcome is never worse.
         ``prism-greedy`` takes none.
@@ -87,7 +88,7 @@ def solve(
     watch
         Clock, interrupt and listener; None makes one of `time_limit`.
     without
-        Stages to leave out, by their names in `kvplace.solver.strategies.stages`.
+        Stages to leave out, by their names in `docs/stages.md`.
     params
         Every knob of the strategies; None for their defaults.
 
@@ -166,7 +167,7 @@ def refine(
         Share of each GPU's memory that a step which takes memory there must leave free, from 0
         to below 1.
     time_limit
-        Seconds; None for no limit.
+        Seconds, or text such as ``2min``; None for no limit.
     watch
         Clock, interrupt and listener; None makes one of `time_limit`.
 

@@ -148,7 +148,7 @@ def command(
     from kvplace.cli.output import emit, emit_rows
     from kvplace.cli.running.current import read_current
     from kvplace.formats.read import read
-    from kvplace.replan.history.backtest import Plan, Way, backtest
+    from kvplace.replan.history.backtest import Strategy, Way, backtest
     from kvplace.replan.history.trigger import Policy
     from kvplace.report.tables.scores import rows_csv, rows_json
     from kvplace.workers import Workers
@@ -158,7 +158,7 @@ def command(
     demands, notes = demands_of(series, problem, alias)
     policy = Policy(gain=gain, cooldown_seconds=cooldown, above=above, below=above)
     chosen = list(dict.fromkeys(ways)) or list(WAYS)
-    plans = [Plan(Way(way), max_moves, min_gain, policy) for way in chosen]
+    plans = [Strategy(Way(way), max_moves, min_gain, policy) for way in chosen]
     start = read_current(current, problem).placement if current else None
     workers = Workers(processes or usable_cores(), ray)
     tracks = backtest(

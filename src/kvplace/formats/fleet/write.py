@@ -1,5 +1,6 @@
 """A `Problem` as a fleet file that reads back equal."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -10,6 +11,7 @@ from kvplace.core.models.model import Model
 from kvplace.core.models.window import ALWAYS, Window, mean_demand
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.files import kept
 from kvplace.forecast.share_timing import ShareTiming
 from kvplace.formats.fleet.asked import DemandPart, WindowPart
 from kvplace.formats.fleet.rules import rule_data
@@ -19,13 +21,16 @@ from kvplace.formats.validation.json_text import stated_all
 from kvplace.units import bytes_text
 
 
-def write_fleet(problem: Problem) -> str:
-    """Return the YAML of a fleet file; reading it gives a problem equal to `problem`.
+def write_fleet(problem: Problem, path: str | os.PathLike[str] | None = None) -> str:
+    """Return the YAML of a fleet file; where there is a path, write it there as well.
+
+    Reading it gives a problem equal to `problem`.
 
     Raises
     ------
     InputError
-        A GPU's id is not its node's name and its number, which a fleet file cannot say.
+        A GPU's id is not its node's name and its number, which a fleet file cannot say, or the file
+        cannot be written.
     """
     data: dict[str, Any] = {"schema": FLEET_SCHEMA}
     if problem.goal is not replace(problem, objective=None, timing=ShareTiming()).goal:
@@ -44,7 +49,7 @@ def write_fleet(problem: Problem) -> str:
         data["windows"] = stated_all(WindowPart, problem.windows)
     if problem.rules:
         data["rules"] = list(map(rule_data, problem.rules))
-    return yaml_text(data)
+    return kept(yaml_text(data), path)
 
 
 def _node(node: Node, gpus: Iterator[dict[str, Any]]) -> dict[str, Any]:

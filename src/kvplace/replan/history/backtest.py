@@ -15,6 +15,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.errors import InputError
+from kvplace.field_types import hold_types
 from kvplace.replan.budget.search import Search
 from kvplace.replan.history.demands import Demands, with_rates
 from kvplace.replan.history.served import served_shares
@@ -52,25 +53,35 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Strategy:
     """A way of re-planning with its limits.
 
     Parameters
     ----------
     way
-        How.
+        ``never``: the first plan stays. ``peak``: one plan, made for each model's own highest rate,
+        stays. ``scratch``: a fresh plan before every window. ``budget``: before every window the
+        best placement within the budget. ``threshold``: the same, where the policy says so.
     moves
         Changes allowed before each window, of ``budget`` and ``threshold``.
     gain
-        As in `kvplace.replan.replan.Budget`.
+        As in `kvplace.Budget`.
     policy
         Of ``threshold``.
+
+    Raises
+    ------
+    InputError
+        There is no such way.
     """
 
     way: Way
     moves: float = math.inf
     gain: float = 0.01
     policy: Policy = _POLICY
+
+    def __post_init__(self) -> None:
+        hold_types(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +135,7 @@ class Track:
 def backtest(
     problem: Problem,
     demands: Demands,
-    plans: Sequence[Plan],
+    plans: Sequence[Strategy],
     *,
     start: Placement | None = None,
     simulated_seconds: float = 0.0,
@@ -182,7 +193,7 @@ def _fresh(problem: Problem) -> Placement | None:
 
 
 def _replay_one(
-    job: tuple[Problem, Demands, Plan, Placement],
+    job: tuple[Problem, Demands, Strategy, Placement],
 ) -> tuple[Track, tuple[Placement, ...]]:
     """Replay one way of re-planning; also return what ran in each window from the second on."""
     problem, demands, plan, start = job
@@ -208,7 +219,7 @@ def _size(problem: Problem, name: str) -> int:
 
 
 def _next(
-    problem: Problem, running: Placement, plan: Plan, history: History, seconds: float
+    problem: Problem, running: Placement, plan: Strategy, history: History, seconds: float
 ) -> tuple[Placement, History]:
     """Return what runs next, given what the last window asked for."""
     if plan.way in (Way.NEVER, Way.PEAK):
