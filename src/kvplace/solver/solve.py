@@ -27,12 +27,7 @@ from kvplace.core.result import (
 )
 from kvplace.errors import InputError, InternalError
 from kvplace.solver.clock import Watch
-from kvplace.solver.instance.door import (
-    load_copies,
-    load_instance,
-    load_placement,
-    unload_copies,
-)
+from kvplace.solver.instance.door import load_copies, unload_copies
 from kvplace.solver.spare_nodes import on_whole_fleet, without_spare_nodes
 from kvplace.solver.strategies.params import Params
 from kvplace.solver.strategies.stages import LOADING, Search, Settings
@@ -43,6 +38,9 @@ BALANCED_GPUS = 16
 """GPUs from which the balance is bounded: small fleets are exact to the last rank, or nearly so."""
 REPAIRABLE = {"memory", "min_kv"}
 """What may be wrong with a start of undivided models that is repaired."""
+REPAIRED = 1, 8
+"""Copies placed to repair a start, in multiples of 100 and 2 per model: again where that fails, and
+then all is placed anew."""
 
 
 def solve(
@@ -184,14 +182,8 @@ def refine(
     problem = without_spare_nodes(whole, placement)
     settings = Settings(iterations=iterations, watch=watch or Watch(time_limit), params=DEFAULTS)
     search = _search(problem, settings, compiled=True)
-    if search.repaired_before:
-        placement = _repaired(problem, placement, settings.watch)
-    search.refine(placement, tolerance, memory_margin)
-    found = search.placement
-    if found is None:
-        violations = evaluate(problem, placement).violations
-        raise _beyond_repair(violations, stop_of(problem, None, search.proof, 0.0, settings.watch))
-    return _finish(search, "refine", found, whole)
+    search.refine(_repaired(search, placement), tolerance, memory_margin)
+    return _finish(search, "refine", search.placement, whole)
 
 
 def _search(problem: Problem, settings: Settings, *, compiled: bool) -> Search:
@@ -260,21 +252,22 @@ def _spread(problem: Problem, watch: Watch, seed: int) -> Placement | None:
     return solve(even, watch=watch, seed=seed).placement
 
 
-def _repaired(problem: Problem, placement: Placement, watch: Watch) -> Placement:
-    """Return a placement of undivided models as it is, or within the memory of every GPU."""
+def _repaired(search: Search, placement: Placement) -> Placement:
+    """Return a placement that breaks nothing as it is, and else one near it that breaks nothing."""
+    problem, instance, watch = search.problem, search.instance, search.watch
     violations = evaluate(problem, placement).violations
-    if any(v.kind not in REPAIRABLE for v in violations):
+    if problem.plain and any(v.kind not in REPAIRABLE for v in violations):
         raise InputError([v.message for v in violations], "placement")
     if not violations:
         return placement
-    from kvplace.solver.assignment.assignment import Assignment  # noqa: PLC0415 - often unneeded
     from kvplace.solver.large_neighbourhood.ejection import repaired  # noqa: PLC0415 - often unneeded
+    from kvplace.solver.strategies.assigned import board_of  # noqa: PLC0415 - often unneeded
 
-    instance = load_instance(problem)
-    board = Assignment.single(instance, load_placement(problem, instance, placement))
-    found = repaired(board, 2 * len(problem.names), 0, watch)
-    if found is not None:
-        return unload_copies(problem, instance, found.where)
+    board = board_of(problem, instance, placement)
+    for seed, times in enumerate(REPAIRED if search.low < math.inf else ()):
+        found = repaired(board, times * (100 + 2 * instance.n), seed, watch)
+        if found is not None:
+            return unload_copies(problem, instance, found.where)
     anew = solve(problem, watch=watch)
     if anew.placement is None:
         raise _beyond_repair(violations, anew.stop)

@@ -79,12 +79,6 @@ def test_gains_add_up_to_the_result():
             assert gain.raised >= 1
 
 
-def test_placing_anew_ends_with_the_descent_over_pairs_and_then_places_what_was_left_out():
-    names = [stage.name for stage in cluster.BEGINNING]
-    assert cluster.STRATEGY.once[: len(names)] == cluster.BEGINNING
-    assert names[-3:] == ["parallel-exchanges", "pair-exchanges", "ejection"]
-
-
 def run_beside(**given):
     """Run a stage with a question beside it; return what happened, in order, and the search."""
     events = []

@@ -14,7 +14,8 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bisection import best_below
 from kvplace.solver.bounds.certify import searched
 from kvplace.solver.clock import Within
-from kvplace.solver.instance.door import load_instance, unload_copies
+from kvplace.solver.instance.door import load_copies, load_instance, unload_copies
+from kvplace.solver.instance.instance import Instance
 from kvplace.solver.strategies.knob import ProofParams
 from kvplace.solver.strategies.stages import LOADING, Search, Settings
 
@@ -140,6 +141,18 @@ class AssignedSearch(Search):
             self.take(bound)
         proof.value, proof.searched, proof.verdicts = self.low, None, []
         self.watch.tell("bound", self.value, self.low)
+
+
+def board_of(problem: Problem, instance: Instance, given: Placement) -> Assignment:
+    """Return the board of a placement; a model that is where it may not be is taken off."""
+    board = Assignment(instance, load_copies(problem, instance, given))
+    allowed = instance.columns.allowed
+    board.apply(
+        (j, None, ())
+        for j, copies in enumerate(board.where)
+        if not all(allowed[j][g] for copy in copies for g in copy)
+    )
+    return board
 
 
 def placed(search: AssignedSearch) -> bool:

@@ -131,8 +131,6 @@ class Search(ABC):
 
     instance: Instance
     beside: "Future[object] | None" = None
-    repaired_before = True
-    """Whether `refine` needs a placement within the memory of every GPU."""
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.problem = problem
@@ -190,7 +188,7 @@ class Search(ABC):
 
     @abstractmethod
     def refine(self, start: Placement, tolerance: float, margin: float) -> None:
-        """Improve a placement by moves and swaps, repairing it first where that is needed.
+        """Improve a valid placement by moves and swaps.
 
         Parameters
         ----------

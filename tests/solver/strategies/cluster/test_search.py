@@ -18,6 +18,7 @@ from kvplace.solver.bounds.certify import checked
 from kvplace.solver.clock import Watch
 from kvplace.solver.exact.close_gap import Effort
 from kvplace.solver.strategies import assigned
+from kvplace.solver.strategies.assigned import board_of
 from kvplace.solver.strategies.cluster.strategy import ClusterSearch
 from kvplace.solver.strategies.stages import Settings
 from oracle_splits import solve_by_force
@@ -49,7 +50,7 @@ def test_what_it_says_of_its_board_is_what_core_says_of_the_placement(seed):
         assert evaluation.value == pytest.approx(search.value, rel=1e-9)
         broken = [violation.amount for violation in evaluation.preferences]
         assert any(broken) == any(search.best.flaws)
-        again = search.board_of(search.placement).where
+        again = board_of(search.problem, search.instance, search.placement).where
         assert [sorted(copies) for copies in again] == [sorted(c) for c in search.best.where]
 
 
@@ -165,7 +166,7 @@ def test_a_model_that_is_where_it_may_not_be_is_taken_off():
     node = gpu_of["a"].split("/")[0]
     rule = Forbid(("a",), None, Places(nodes=(node,)))
     bound = ClusterSearch(made.problem(models, made.fleet(80, 80), rule), Settings())
-    board = bound.board_of(free.placement)
+    board = board_of(bound.problem, bound.instance, free.placement)
     names = [bound.problem.names[i] for i in bound.instance.model_index]
     assert board.where[names.index("a")] == ()
     assert board.where[names.index("b")] != ()

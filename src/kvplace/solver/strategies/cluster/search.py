@@ -7,13 +7,11 @@ from kvplace.core.certificates.certificate import Bound
 from kvplace.core.certificates.standing import standing_of, tiers_of
 from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
-from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.bounds.fluid import FluidBound
 from kvplace.solver.bounds.pressures import PressureBound
 from kvplace.solver.clock import Within
-from kvplace.solver.instance.door import load_copies
 from kvplace.solver.instance.options import Chooser
 from kvplace.solver.large_neighbourhood.ejection import Packer
 from kvplace.solver.strategies.assigned import AssignedSearch
@@ -58,8 +56,6 @@ class ClusterState(AssignedSearch):
     asked
         Last round in which the configuration program was asked for a bound; -1 before the first.
     """
-
-    repaired_before = False
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         began = settings.watch.seconds
@@ -147,16 +143,6 @@ class ClusterState(AssignedSearch):
     def balance_steps(self) -> int:
         """Steps of the balance at most."""
         return self.knobs.steps + 10 * self.instance.g
-
-    def board_of(self, given: Placement) -> Assignment:
-        """Return the board of a placement; a model that is where it may not be is taken off."""
-        board = Assignment(self.instance, load_copies(self.problem, self.instance, given))
-        board.apply(
-            (j, None, ())
-            for j, copies in enumerate(board.where)
-            if not all(self.instance.columns.allowed[j][g] for copy in copies for g in copy)
-        )
-        return board
 
     def searched(self) -> None:
         """Note that every way to place the cluster was looked at."""

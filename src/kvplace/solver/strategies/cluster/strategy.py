@@ -1,32 +1,28 @@
 """The stages for clusters in order, and the search that runs them."""
 
-import math
-
 from kvplace.core.placement import Placement
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.neighbourhoods.kinds import nearby
-from kvplace.solver.strategies.assigned import ask_program, going_on, placed, rank
+from kvplace.solver.strategies.assigned import ask_program, board_of, going_on, placed, rank
 from kvplace.solver.strategies.cluster import stages, starts, supports
 from kvplace.solver.strategies.cluster.search import ClusterState
-from kvplace.solver.strategies.stages import Beside, Stage, Strategy, run_stages
-
-BEGINNING: tuple[Stage[ClusterState], ...] = (
-    Stage("configurations", starts.configure, supports.configurable, closed=True),
-    Stage("start", starts.start, closed=True),
-    Stage("ejection", starts.make_room, supports.roomy, steps=True),
-    Stage(
-        "parallel-exchanges", starts.descend, lambda s: s.large and supports.begun(s), closed=True
-    ),
-    Stage("parallel-exchanges", starts.exchange, supports.exchanged, steps=True),
-    Stage("pair-exchanges", starts.descend, supports.begun, closed=True),
-    Stage("ejection", starts.mend, lambda s: supports.few(s) and not s.placed and not s.tiny),
-)
-"""What places all models, and betters that."""
+from kvplace.solver.strategies.stages import Beside, Stage, Strategy
 
 STRATEGY: Strategy[ClusterState] = Strategy(
     once=(
-        *BEGINNING,
+        Stage("configurations", starts.configure, supports.configurable, closed=True),
+        Stage("start", starts.start, closed=True),
+        Stage("ejection", starts.make_room, supports.roomy, steps=True),
+        Stage(
+            "parallel-exchanges",
+            starts.descend,
+            lambda s: s.large and supports.begun(s),
+            closed=True,
+        ),
+        Stage("parallel-exchanges", starts.exchange, supports.exchanged, steps=True),
+        Stage("pair-exchanges", starts.descend, supports.begun, closed=True),
+        Stage("ejection", starts.mend, lambda s: supports.few(s) and not s.placed and not s.tiny),
         Stage("configuration-bound", ask_program, supports.quick),
         Stage("enumeration", stages.enumerate_all, lambda s: s.board is not None and s.tiny),
         Stage("exact-decisions", stages.decide, supports.decided_at_once),
@@ -81,17 +77,10 @@ class ClusterSearch(ClusterState):
         return supports.priced_by_kernels(self)
 
     def take_start(self, start: Placement) -> None:  # noqa: D102 - of the base class
-        self.starts.append(self.board_of(start))
+        self.starts.append(board_of(self.problem, self.instance, start))
 
     def refine(self, start: Placement, tolerance: float, margin: float) -> None:  # noqa: D102 - of the base class
-        if self._low == math.inf:
-            return
-        self.board = board = self.board_of(start)
-        if not board.valid:
-            self._repair()
-        if not self.best.valid:
-            return
-        board = self.best
+        self.board = board = board_of(self.problem, self.instance, start)
         board.spare(margin)
         if self.large:
             starts.exchange_many(self, board, tolerance)
@@ -101,14 +90,3 @@ class ClusterSearch(ClusterState):
         if not self.limited:
             gain = max(tolerance, self.knobs.balance_gain)
             self.steps += level(board, self.watch, self.balance_steps, kinds, gain)
-
-    def _repair(self) -> None:
-        """Mend what is broken, and failing that place everything anew; no step counts."""
-        limit, self.limit = self.limit, None
-        starts.repair(self)
-        if not self.placed and self.tiny and not self.watch.stop:
-            stages.enumerate_all(self)
-        if not self.placed and not self._searched and not self.watch.stop:
-            self.board = None
-            run_stages(self, BEGINNING)
-        self.steps, self.limit = 0, limit

@@ -23,6 +23,11 @@ def begun(search: ClusterState) -> bool:
     return search.board is not None and bool(search.starts)
 
 
+def begun_large(search: ClusterState) -> bool:
+    """Whether there are, and compiled kernels better them."""
+    return search.large and begun(search)
+
+
 def exchanged(search: ClusterState) -> bool:
     """Whether kernels better the best start."""
     return arrayed(search) and search.placed
@@ -112,7 +117,7 @@ def coverable(search: ClusterState) -> bool:
     All soft rules are kept.
     """
     near = search.value <= search.low * (1 + search.knobs.covered_most)
-    # Half of a large gap is no target for which the dive finds a plan.
+    # Half of a large gap is no target for which a plan is found.
     reached = near or _few_places(search) or not asking(search)
     return not search.instance.simple and _far(search) and reached
 
