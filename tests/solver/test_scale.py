@@ -24,7 +24,7 @@ from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.compiled_starts import bisect_first_fit, most_room_first
 from kvplace.solver.improve.pair_kernel import relieve
-from kvplace.solver.instance.columns import fluid_level, largest, total
+from kvplace.solver.instance.columns import fluid_level
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.kernels import Crew
 from kvplace.solver.solve import solve
@@ -298,16 +298,3 @@ def test_the_program_leaves_time_for_the_search(at_scale):
     found = solve(drawn(1200, 600, fill=0.73), time_limit=0.0)
     assert found.placement is not None
     assert found.proof.method == "fluid"
-
-
-@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.5]), min_size=1, max_size=30), st.data())
-def test_the_largest_come_in_the_order_of_a_stable_sort(values, data):
-    count = data.draw(st.integers(0, len(values)))
-    array = np.array(values)
-    expected = np.argsort(-array, kind="stable")[:count].tolist()
-    assert largest(array, count).tolist() == expected
-
-
-def test_a_sum_that_exceeds_64_bits_is_exact():
-    assert total(np.full(5, 2**62, dtype=np.int64)) == 5 * 2**62
-    assert total(np.array([3, 4])) == 7

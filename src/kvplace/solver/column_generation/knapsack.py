@@ -16,8 +16,6 @@ CHILDREN = 200
 """Partial sets looked at per level, as a multiple of the sets asked for."""
 GRID = 2048
 """Levels of room in the table."""
-SAFE = 1e-9
-"""Relative distance from the floor at which rounding might decide."""
 
 
 class TooManyError(Exception):

@@ -9,9 +9,6 @@ from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.instance.numbers import Numbers
 from kvplace.solver.instance.pressure import pressures
 
-EXACT_TOTAL = 2**62
-"""Byte sums of 64-bit integers stay exact below this."""
-
 
 class Columns:
     """An instance as arrays that share its memory.
@@ -245,18 +242,6 @@ def padded(starts: Ints, column: Floats | Ints, fill: float = math.inf) -> Float
     return wide
 
 
-def largest(values: Floats, count: int) -> Ints:
-    """Return the positions of the largest values, the largest first, equals as they come."""
-    if count < 1:
-        return np.zeros(0, dtype=np.int64)
-    least = np.partition(values, len(values) - count)[len(values) - count]
-    above = np.flatnonzero(values > least)
-    found = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
-    found.sort()
-    order: Ints = found[np.argsort(-values[found], kind="stable")]
-    return order
-
-
 def undominated(values: Floats) -> list[int]:
     """Return the columns, the last axis, without those that another is never below."""
     kept: list[int] = []
@@ -267,12 +252,6 @@ def undominated(values: Floats) -> list[int]:
     return sorted(kept)
 
 
-def total(whole: Ints) -> int:
-    """Return the exact sum of whole columns."""
-    exact = int(np.abs(whole).max(initial=0)) * len(whole) < EXACT_TOTAL
-    return int(whole.sum() if exact else whole.sum(dtype=object))
-
-
 def fluid_level(columns: Columns) -> float:
     """Return the pressure that all GPUs would have together, the hottest models apart.
 
@@ -280,39 +259,31 @@ def fluid_level(columns: Columns) -> float:
     largest first; the level is what the others come to, were they fluid. A start and a target,
     not a bound. Of several pressures, the highest level counts.
     """
-    room = np.maximum(float(columns.memory[0]) - columns.size, 1.0)
-    free = float(columns.memory.sum(dtype=np.float64) - columns.size.sum(dtype=np.float64))
-    few = min(columns.g - 1, columns.n)
-    levels = []
-    for at in range(columns.loads.shape[2]):
-        if at < columns.kv:
-            load = columns.loads[:, 0, at]
-            hottest = largest(load / room, few)
-            alone = load[hottest] / room[hottest]
-            taken = (columns.memory[: len(hottest)] - columns.size[hottest]).astype(np.float64)
-            levels.append(_level(load, hottest, alone, taken, free))
-        else:
-            load = columns.loads[:, :, at].min(axis=1)
-            hottest = largest(load, few)
-            one = np.ones(len(hottest))
-            levels.append(_level(load, hottest, load[hottest], one, float(columns.g)))
-    return max(levels)
+    memory, size = columns.memory.astype(np.float64), columns.size.astype(np.float64)
+    return max(
+        _level(columns.loads[:, 0, at], memory, size)
+        if at < columns.kv
+        else _level(columns.loads[:, :, at].min(axis=1), np.ones(columns.g), np.zeros(columns.n))
+        for at in range(columns.loads.shape[2])
+    )
 
 
-def _level(load: Floats, hottest: Ints, alone: Floats, taken: Floats, free: float) -> float:
+def _level(load: Floats, has: Floats, taken: Floats) -> float:
     """Return the level of one pressure.
 
     Parameters
     ----------
-    load
-        (n,) load of each model.
-    hottest, alone, taken
-        Models by falling pressure alone on a GPU, that pressure, and what it has there.
-    free
-        What all models have of all GPUs.
+    load, taken
+        (n,) load of each model, and what it takes of a GPU besides.
+    has
+        (g,) what each GPU has, the most first.
     """
-    taken_load = np.concatenate([[0.0], np.cumsum(load[hottest])])
-    left = np.maximum(free - np.concatenate([[0.0], np.cumsum(taken)]), 1.0)
-    level = np.maximum(math.fsum(load) - taken_load, 0.0) / left
-    below = np.flatnonzero(np.concatenate([alone, [0.0]]) <= level)
-    return float(level[below[0]]) if len(below) else float(level.min())
+    alone = load / np.maximum(has[0] - taken, 1.0)
+    hot = np.zeros(len(load), dtype=bool)
+    while True:
+        left = float(has[hot.sum() :].sum() - taken[~hot].sum())
+        level = float(load[~hot].sum()) / max(left, 1.0)
+        hotter = alone > level
+        if not hot.sum() < hotter.sum() < len(has):
+            return level
+        hot = hotter
