@@ -125,8 +125,8 @@ def test_a_model_that_the_log_lacks_is_a_standby_with_a_note(here, capsys):
     assert "requests_per_second: 0  # the demand does not name it: a standby" in out
     note = next(line for line in err if "is a standby" in line)
     assert note == (
-        "note: Qwen/Qwen3-14B is a standby: the demand has no model of this name; did you mean "
-        "'Qwen3-41B'? Then pass --alias Qwen3-41B=Qwen/Qwen3-14B"
+        "kvplace: note: Qwen/Qwen3-14B is a standby: the demand has no model of this name; did "
+        "you mean 'Qwen3-41B'? Then pass --alias Qwen3-41B=Qwen/Qwen3-14B"
     )
     alias = ("--alias", "Qwen3-41B=Qwen/Qwen3-14B")
     code, _out, err = run(capsys, *INIT, "--trace", "log.csv", "--models", models, *alias)

@@ -72,6 +72,10 @@ def test_version(capsys):
             "no such option '--current'; did you mean '--observed'?",
         ),
         (["demand", "--trace", "x"], "no such option '--trace'; write kvplace demand trace"),
+        # Options that would do nothing: a replay reads a log, and plans for no quantile of it.
+        (["backtest", "x", "--trace", "y", "--window", "7d"], "no such option '--window'"),
+        (["backtest", "x", "--trace", "y", "--quantile", "1"], "no such option '--quantile'"),
+        (["watch", "x", "--once", "--current", "y", "--quantile", "1"], "option '--quantile'"),
         (["bench", "adsr"], "'adsr' is neither a family nor a fleet file; did you mean 'adrs'?"),
         (["bench", "fleet"], "'fleet' is neither a family (adrs"),
         (["bench", "adrs", "\x1b[31mx"], "\\x1b[31mx"),

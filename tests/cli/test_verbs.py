@@ -47,6 +47,15 @@ def test_json_on_stdout_is_the_plan_and_the_summary_goes_to_stderr(capsys):
     assert all(line.startswith("kvplace: note: ") for line in notes)
 
 
+def test_notes_of_every_verb_are_called_so():
+    for path in (Path(__file__).parents[2] / "src/kvplace/cli").rglob("*.py"):
+        for line in path.read_text().splitlines():
+            if "{note}" in line and "say(" in line:
+                # those of a problem say themselves whether they are warnings
+                own = path.name == "output.py" and line.strip() == 'say(f"kvplace: {note}")'
+                assert own or "kvplace: note: {note}" in line, f"{path.name}: {line}"
+
+
 def test_csv_has_one_row_per_shard(capsys):
     assert main(["plan", EXAMPLE, "--format", "csv", "--quiet"]) == 0
     captured = capsys.readouterr()

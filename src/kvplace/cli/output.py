@@ -189,7 +189,7 @@ def print_result(
 
         expected = forecast(result, watch=telling(quiet=quiet))
         for note in () if quiet else expected.notes:
-            say(f"kvplace: {note}")
+            say(f"kvplace: note: {note}")
     tabled = form == "table" and output is None and not as_markdown()
     if expected is not None and not tabled and not quiet:
         say(forecast_sentence(expected))

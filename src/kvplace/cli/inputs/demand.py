@@ -94,7 +94,7 @@ def command(
         emit(rows_json(_document(summary)), output, data=True)
     if not quiet:
         for note in summary.notes:
-            say(f"note: {note}")
+            say(f"kvplace: note: {note}")
     return 0
 
 
@@ -114,7 +114,7 @@ def _print_windows(
         emit((windows_json if form == "json" else windows_csv)(found), output, data=True)
     if not quiet:
         for note in series.notes:
-            say(f"note: {note}")
+            say(f"kvplace: note: {note}")
     return 0
 
 

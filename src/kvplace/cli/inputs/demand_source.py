@@ -33,28 +33,28 @@ class PrometheusOption(click.Option):
         super().__init__(*names, **given | {"help": f"Prometheus: {given['help']}"})
 
 
-_OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.option(
-        "--alias",
-        multiple=True,
-        metavar="NAME=MODEL",
-        help="What the demand, or a deployment, calls NAME is MODEL; may be given again.",
-    ),
-    click.option(
-        "--quantile",
-        type=QUANTILE,
-        metavar="SHARE",
-        default="95%",
-        show_default=True,
-        help="Plan for the rate that this share of the windows does not exceed; 100% is the peak.",
-    ),
-    click.option(
-        "--step",
-        type=SECONDS,
-        metavar="SECONDS",
-        help="Length of a window (10min). Default: 5min for Prometheus, 1min for a log of "
-        "requests, a log of counts its own.",
-    ),
+_ALIAS = click.option(
+    "--alias",
+    multiple=True,
+    metavar="NAME=MODEL",
+    help="What the demand, or a deployment, calls NAME is MODEL; may be given again.",
+)
+_QUANTILE = click.option(
+    "--quantile",
+    type=QUANTILE,
+    metavar="SHARE",
+    default="95%",
+    show_default=True,
+    help="Plan for the rate that this share of the windows does not exceed; 100% is the peak.",
+)
+_STEP = click.option(
+    "--step",
+    type=SECONDS,
+    metavar="SECONDS",
+    help="Length of a window (10min). Default: 5min for Prometheus, 1min for a log of "
+    "requests, a log of counts its own.",
+)
+_LOG: tuple[Callable[..., Any], ...] = (
     click.option(
         "--log-model",
         metavar="NAME",
@@ -93,6 +93,8 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         cls=LogOption,
         help="leave out rows without a usable value, and say so.",
     ),
+)
+_PROMETHEUS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--window",
         type=SECONDS,
@@ -166,11 +168,23 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
 )
 
 
-def demand_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say how demand is read."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+def _with(options: Sequence[Callable[..., Any]]) -> Callable[..., Any]:
+    """Return what adds options to a command."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+log_options = _with((_ALIAS, _STEP, *_LOG))
+"""Adds the options that say how a log is read, window by window."""
+series_options = _with((_ALIAS, _STEP, *_LOG, *_PROMETHEUS))
+"""Adds those of a log and of Prometheus."""
+demand_options = _with((_ALIAS, _QUANTILE, _STEP, *_LOG, *_PROMETHEUS))
+"""Adds these, and which rate of all windows a plan is made for."""
 
 
 def read_trace_options(path: str, options: Mapping[str, Any]) -> "DemandSeries":

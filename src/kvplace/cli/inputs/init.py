@@ -182,7 +182,7 @@ def command(
         say(line)
     if not quiet:
         for note in draft.notes:
-            say(f"note: {note}")
+            say(f"kvplace: note: {note}")
         if output is not None:
             say(f"{output} is written; next: kvplace plan {output}")
         if output is not None and current is not None:

@@ -155,7 +155,7 @@ def command(
         if strange[_MOST_NAMED:]:
             say(f"and {len(strange) - _MOST_NAMED:,} more that are not of this export")
         for note in found.notes:
-            say(f"note: {note}")
+            say(f"kvplace: note: {note}")
     return 0
 
 

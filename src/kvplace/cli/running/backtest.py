@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvplace.cli.inputs.demand_source import aliases_of, demand_options, read_trace_options
+from kvplace.cli.inputs.demand_source import aliases_of, log_options, read_trace_options
 from kvplace.cli.options import (
     FLEET,
     IN_FILE,
@@ -112,7 +112,7 @@ Examples:
 @click.option(
     "--plot", type=NAMED_FILE, metavar="FILE", help="Draw pressure over time: .svg, .png or .pdf."
 )
-@demand_options
+@log_options
 @input_options
 @output_options
 def command(
@@ -166,7 +166,7 @@ def command(
     )
     if not quiet:
         for note in notes:
-            say(f"note: {note}")
+            say(f"kvplace: note: {note}")
     if plot is not None:
         from kvplace.report.plots.churn import draw_churn
 

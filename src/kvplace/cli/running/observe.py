@@ -109,7 +109,7 @@ def command(
         emit_rows(shown, output)
     if not quiet:
         for note in notes:
-            say(f"note: {note}")
+            say(f"kvplace: note: {note}")
     return 0 if rows or not notes else 4
 
 

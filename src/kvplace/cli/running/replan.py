@@ -282,9 +282,9 @@ def command(
             lost |= homeless
     if not quiet:
         for note in running.notes:
-            say(f"kvplace: {note}")
+            say(f"kvplace: note: {note}")
         for note in stays:
-            say(f"kvplace: {note}")
+            say(f"kvplace: note: {note}")
         for name, why in lost.items():
             say(f"kvplace: {name!r} is not restored: {why}")
     if plot is not None:

@@ -107,7 +107,7 @@ def command(
             say(f"kvplace: not all steps are done: {record} is not written")
     if not quiet:
         for note in running.notes:
-            say(f"kvplace: {note}")
+            say(f"kvplace: note: {note}")
     if form == "table":
         emit(_table(stated, found, measured), output, data=False)
     else:

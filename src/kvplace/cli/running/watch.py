@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvplace.cli.inputs.demand_source import (
-    demand_options,
     read_prometheus_options,
     read_trace_options,
+    series_options,
 )
 from kvplace.cli.options import (
     FLEET,
@@ -65,7 +65,7 @@ Examples:
               help="Act from this highest pressure on.")  # fmt: skip
 @click.option("--below", type=SHARE, metavar="PRESSURE",
               help="Be calm again below this one. Default: that of --above.")  # fmt: skip
-@demand_options
+@series_options
 @input_options
 @TIME_LIMIT
 @output_options
@@ -140,7 +140,7 @@ def command(
         _write_history(history, decision.history)
     if not quiet:
         for note in (*notes, *running.notes):
-            say(f"note: {note}")
+            say(f"kvplace: note: {note}")
     if form == "json":
         document = {
             "replan": decision.act,

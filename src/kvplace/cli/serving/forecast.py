@@ -70,5 +70,5 @@ def command(
     if not quiet and (form != "table" or output is not None):
         say(forecast_sentence(found))
         for note in found.notes:
-            say(f"note: {note}")
+            say(f"kvplace: note: {note}")
     return 0
