@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.loop import generate
+from kvplace.solver.column_generation.master import generate
 
 
 @dataclass

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.loop import generate
-from kvplace.solver.column_generation.master import Entry, Master, add_columns, quiet_highs
+from kvplace.solver.column_generation.master import (
+    Entry,
+    Master,
+    add_columns,
+    generate,
+    quiet_highs,
+)
 
 
 def column(key, *rows):

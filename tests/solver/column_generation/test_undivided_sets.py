@@ -9,8 +9,7 @@ import pytest
 
 from kvplace.solver.bounds.trivial import simple_bound
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.loop import generate
-from kvplace.solver.column_generation.master import Entry, Master
+from kvplace.solver.column_generation.master import Entry, Master, generate
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.pricing import Pool, Room
 from kvplace.solver.instance.door import load_instance

@@ -8,9 +8,8 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.target_search import construct
-from kvplace.solver.exact import integer_cover
-from kvplace.solver.exact.close_gap import Effort, Proof
-from kvplace.solver.exact.known_sets import lower_by_known_sets
+from kvplace.solver.exact import option_cover
+from kvplace.solver.exact.close_gap import Effort, Proof, lower_by_known_sets
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
 from oracle_splits import solve_by_force
@@ -57,7 +56,7 @@ def test_shards_beyond_those_of_the_option_chosen_are_left_out():
     row = int(instance.columns.starts[0])
     shards = int(program.shards[row])
     groups = [(0, (row,))] * (shards + 2)
-    assert integer_cover._without_surplus(program, groups) == groups[:shards]
+    assert option_cover._without_surplus(program, groups) == groups[:shards]
 
 
 def test_no_time_finds_nothing():

@@ -16,8 +16,7 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.class_knapsack import Tables
 from kvplace.solver.column_generation.class_rows import class_rows, falling, first_fit
 from kvplace.solver.column_generation.levels import Column, LevelRooms, Need, Switch
-from kvplace.solver.column_generation.loop import generate
-from kvplace.solver.column_generation.master import Duals, Entry, Master
+from kvplace.solver.column_generation.master import Duals, Entry, Master, generate
 
 SCALE = 10**9
 """Integer prices: worth of the dearest level."""

@@ -10,12 +10,13 @@ items and the GPUs.
 import math
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import highspy
 import numpy as np
 
 from kvplace.solver.array_types import Floats
+from kvplace.solver.clock import Watch
 
 _FREE = 16 * 2**20
 """Bytes that are to be free before HiGHS is asked: it ends the process where it gets no memory."""
@@ -175,3 +176,50 @@ class Master:
         """Return how often the last solution uses each column, by its key; none are left out."""
         value = np.array(self._highs.getSolution().col_value)
         return {key: float(value[at]) for key, at in self._columns.items() if value[at] > 0}
+
+
+class Pricing(Protocol):
+    """Finds the columns that a master lacks, and remembers what their prices prove."""
+
+    def settled(self, share: float) -> bool:
+        """Whether no further column is needed once the columns known need a share of the fleet.
+
+        It is asked with ``inf`` before the master is solved.
+        """
+        ...
+
+    def extend(self, master: Master, duals: Duals) -> bool:
+        """Add columns that are priced above their GPU; whether there was any."""
+        ...
+
+
+def generate(master: Master, pricing: Pricing, rounds: int, watch: Watch) -> float:
+    """Solve a program by column generation.
+
+    Parameters
+    ----------
+    master
+        The restricted program; columns are added to it.
+    pricing
+        Finds columns, and holds what is proved.
+    rounds
+        Solutions of the restricted program at most.
+    watch
+        Ends it early.
+
+    Returns
+    -------
+    float
+        Share of the fleet that the columns known need; ``inf`` where no solution was found.
+    """
+    share = float("inf")
+    for _ in range(rounds):
+        if watch.stop or pricing.settled(float("inf")):
+            break
+        duals = master.solve(watch.left)
+        if duals is None:
+            break
+        share = duals.share
+        if watch.stop or pricing.settled(share) or not pricing.extend(master, duals):
+            break
+    return share

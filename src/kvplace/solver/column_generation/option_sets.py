@@ -21,8 +21,7 @@ import numpy as np
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.knapsack import Knapsack
-from kvplace.solver.column_generation.loop import generate
-from kvplace.solver.column_generation.master import Entry, Master
+from kvplace.solver.column_generation.master import Entry, Master, generate
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool, Room
 from kvplace.solver.column_generation.room_prices import mixed_room, prices_of_room, room_weights
 from kvplace.solver.column_generation.set_pricing import SetPricing, Verdict

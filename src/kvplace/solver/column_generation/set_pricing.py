@@ -8,8 +8,7 @@ import numpy as np
 from kvplace.core.certificates.claim import Choice
 from kvplace.solver.array_types import Bools, Floats
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.loop import Pricing
-from kvplace.solver.column_generation.master import Duals, Master
+from kvplace.solver.column_generation.master import Duals, Master, Pricing
 from kvplace.solver.column_generation.pricing import ACCURACY, Column, Pool
 
 CLEARLY = 1.002

@@ -13,7 +13,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.column_generation.set_pricing import CLEARLY
-from kvplace.solver.exact.option_cover import decide_cover
+from kvplace.solver.exact.option_cover import covered, decide_cover
 
 DIRECT_MODELS = 24
 """Up to so many models "nothing better" is asked at once, without a climb towards it."""
@@ -24,6 +24,10 @@ NEAR = 0.02
 """Relative gap up to which "nothing better" is asked before anything else."""
 STEP = 5e-10
 """Relative step below the incumbent at which "nothing better" is asked; half of OPTIMAL_GAP."""
+FEWER = 4
+"""Part of the nodes of an exact decision that a program over known sets has."""
+LEAST_PART = 0.02
+"""Part of the gap by which a target is below the value, under which none is asked any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +186,44 @@ def pack_exactly(proof: Proof, effort: Effort, watch: Watch) -> Assignment | Non
     if impossible:
         proof.search_to(verdict)
     return found
+
+
+def lower_by_known_sets(
+    proof: Proof, state: Assignment, gap: float, effort: Effort, watch: Watch
+) -> Assignment:
+    """Lower the value target by target, nearer to it after each that is not met.
+
+    Parameters
+    ----------
+    proof, state
+        What is proved, which a target raises that its program calls impossible; and the best
+        assignment.
+    gap
+        Certified relative gap at which to stop.
+    effort, watch
+        Limits; few nodes decide where sets are few.
+
+    Returns
+    -------
+    Assignment
+        The best one.
+    """
+    program, nodes = proof.program, effort.nodes // FEWER
+    value, part = state.worst(), 0.5
+    for _ in range(effort.targets):
+        near = value <= proof.value * (1 + max(gap, 2 * STEP))
+        if near or part < LEAST_PART or watch.stop:
+            break
+        target = proof.value + (value - proof.value) * (1 - part)
+        verdict = program.decide(target, watch, rounds=effort.rounds)
+        if verdict.impossible:
+            proof.raise_to(verdict)
+            watch.tell("bound", value, proof.value)
+            continue
+        found = covered(program, target, nodes, watch)
+        if found is not None and found.worst() < value:
+            state, value = found, found.worst()
+            watch.tell("search", value, proof.value)
+        else:
+            part /= 2
+    return state

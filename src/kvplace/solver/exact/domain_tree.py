@@ -22,8 +22,7 @@ from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.column_generation.set_pricing import Closed, Tree, Verdict
 from kvplace.solver.exact.close_gap import STEP, Effort
-from kvplace.solver.exact.integer_cover import covered
-from kvplace.solver.exact.option_cover import decide_cover
+from kvplace.solver.exact.option_cover import covered, decide_cover
 
 WHOLE = 1 - 1e-6
 """Part from which a model takes one option in one place."""

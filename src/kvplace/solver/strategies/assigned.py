@@ -167,9 +167,9 @@ def going_on(search: AssignedSearch) -> bool:
 
 def rank(search: AssignedSearch) -> None:
     """Leximax, exactly: prove the balance of the other GPUs, or find a better one."""
-    from kvplace.solver.exact import leximax  # noqa: PLC0415 - numpy: only here
+    from kvplace.solver.exact.enumerate import balanced_ranks  # noqa: PLC0415 - numpy: only here
 
-    search.ranks = leximax.rank(search.best, search.knobs.ranked, search.watch)
+    search.ranks = balanced_ranks(search.best, search.knobs.ranked, search.watch)
 
 
 def effort_of(search: AssignedSearch, further: int = 0) -> "Effort":

@@ -12,7 +12,7 @@ from kvplace.core.evaluation.evaluate import evaluate
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.exact import known_sets
+from kvplace.solver.exact import close_gap
 from kvplace.solver.large_neighbourhood import warm
 from kvplace.solver.strategies.assigned import ask_program, rank
 from kvplace.solver.strategies.cluster import stages
@@ -194,7 +194,7 @@ def test_covers_go_on_while_they_lower_the_value(monkeypatch):
     worse, better = search.best, search.best.copy()
     better.worth = lambda: (0.0,)
     worse.worth, answers = lambda: (1.0,), [better, better]
-    monkeypatch.setattr(known_sets, "lower_by_known_sets", lambda *_: answers.pop())
+    monkeypatch.setattr(close_gap, "lower_by_known_sets", lambda *_: answers.pop())
     stages.cover(search)
     assert answers == []
     assert search.best is better

@@ -11,7 +11,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
-from kvplace.solver.strategies.undivided import supports
+from kvplace.solver.strategies.undivided import stages
 from kvplace.solver.strategies.undivided.strategy import UndividedSearch
 from tiny import byte_problem
 
@@ -33,7 +33,7 @@ NEEDS_A_PLACEMENT = ("tiny", "optimal", "quick", "covered")
 @pytest.mark.parametrize("name", NEEDS_A_PLACEMENT)
 def test_without_a_placement_there_is_nothing_to_better(name):
     search = search_of(placed=False, watch=Watch(100.0), covered_gpus=0, best_fit_density=0)
-    assert not getattr(supports, name)(search)
+    assert not getattr(stages, name)(search)
 
 
 LIMITS = {"small": "program_models", "tiny": "tiny_models", "quick": "quick_models"}
@@ -41,47 +41,47 @@ LIMITS = {"small": "program_models", "tiny": "tiny_models", "quick": "quick_mode
 
 @pytest.mark.parametrize(("name", "knob"), LIMITS.items())
 def test_models_are_few_up_to_the_limit(name, knob):
-    supported = getattr(supports, name)
+    supported = getattr(stages, name)
     assert supported(search_of(6, **{knob: 6}))
     assert not supported(search_of(6, **{knob: 5}))
 
 
 def test_the_program_answers_at_once_where_few_models_share_a_gpu():
-    assert supports.quick(search_of(6, 2, quick_density=3))
-    assert not supports.quick(search_of(7, 2, quick_density=3))
+    assert stages.quick(search_of(6, 2, quick_density=3))
+    assert not stages.quick(search_of(7, 2, quick_density=3))
 
 
 def test_the_worst_gpu_is_optimal_within_rounding():
     search = search_of()
-    assert not supports.optimal(search)
+    assert not stages.optimal(search)
     search.bound = Bound(search.value / (1 + OPTIMAL_GAP / 2), "search")
-    assert supports.optimal(search)
+    assert stages.optimal(search)
     search.bound = Bound(search.value / (1 + 2 * OPTIMAL_GAP), "search")
-    assert not supports.optimal(search)
+    assert not stages.optimal(search)
     search.bound = Bound(search.value, "search")
     search.knobs = replace(search.knobs, tiny_models=5)
-    assert not supports.optimal(search)
+    assert not stages.optimal(search)
 
 
 def test_groups_are_covered_between_two_densities_on_many_gpus_with_time():
     knobs = {"best_fit_density": 2.0, "covered_density": 3.0, "covered_gpus": 1}
     limited = {"watch": Watch(60.0), **knobs}
-    assert supports.covered(search_of(6, 2, **limited))
-    assert not supports.covered(search_of(4, 2, **limited))
-    assert not supports.covered(search_of(7, 2, **limited))
-    assert not supports.covered(search_of(6, 2, **{**limited, "covered_gpus": 2}))
-    assert not supports.covered(search_of(6, 2, **{**limited, "program_models": 5}))
-    assert not supports.covered(search_of(6, 2, **knobs))
-    assert not supports.covered(search_of(6, 2, **{**limited, "watch": Watch(4.0)}))
+    assert stages.covered(search_of(6, 2, **limited))
+    assert not stages.covered(search_of(4, 2, **limited))
+    assert not stages.covered(search_of(7, 2, **limited))
+    assert not stages.covered(search_of(6, 2, **{**limited, "covered_gpus": 2}))
+    assert not stages.covered(search_of(6, 2, **{**limited, "program_models": 5}))
+    assert not stages.covered(search_of(6, 2, **knobs))
+    assert not stages.covered(search_of(6, 2, **{**limited, "watch": Watch(4.0)}))
 
 
 def test_rounds_are_few_without_any_limit_and_for_tiny_fleets():
     knobs = {"tiny_models": 6, "default_rounds": 1, "timed_rounds": 20, "tiny_rounds": 3}
-    assert supports.rounds(search_of(**knobs)) == 1
-    assert supports.rounds(search_of(watch=Watch(60.0), **knobs)) == 3
-    assert supports.rounds(search_of(iterations=10, **knobs)) == 3
-    assert supports.rounds(search_of(7, watch=Watch(60.0), **knobs)) == 20
-    assert supports.rounds(search_of(7, iterations=10, **knobs)) == 20
+    assert stages.rounds(search_of(**knobs)) == 1
+    assert stages.rounds(search_of(watch=Watch(60.0), **knobs)) == 3
+    assert stages.rounds(search_of(iterations=10, **knobs)) == 3
+    assert stages.rounds(search_of(7, watch=Watch(60.0), **knobs)) == 20
+    assert stages.rounds(search_of(7, iterations=10, **knobs)) == 20
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def decide(search: ClusterState) -> None:
 
 def cover(search: ClusterState) -> None:
     """Lower the value by an integer program over the sets that the configuration program knows."""
-    from kvplace.solver.exact.known_sets import lower_by_known_sets  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.exact.close_gap import lower_by_known_sets  # noqa: PLC0415 - HiGHS: only here
 
     knobs, proof, effort = search.knobs, search.deciding, effort_of(search)
     before = dividable(search)

@@ -12,26 +12,26 @@ from kvplace.core.placement import Placement
 from kvplace.solver.assignment.packed import pack_rows
 from kvplace.solver.instance.door import load_placement
 from kvplace.solver.kernels import Crew
-from kvplace.solver.strategies.large import stages, supports
+from kvplace.solver.strategies.large import stages
 from kvplace.solver.strategies.large.search import LargeState
 from kvplace.solver.strategies.stages import Stage, Strategy, run_strategy
 
 STRATEGY: Strategy[LargeState] = Strategy(
     once=(
         Stage("start", stages.start, closed=True),
-        Stage("exact-packing", stages.pack, lambda s: not supports.placed(s)),
-        Stage("pair-exchanges", stages.pair, supports.placed, closed=True, steps=True),
-        Stage("configuration-bound", stages.price_classes, supports.wasteful, closed=True),
-        Stage("parallel-exchanges", stages.relieve, supports.placed, closed=True, steps=True),
-        Stage("configuration-bound", stages.price_sets, supports.uneven),
+        Stage("exact-packing", stages.pack, lambda s: not stages.placed(s)),
+        Stage("pair-exchanges", stages.pair, stages.placed, closed=True, steps=True),
+        Stage("configuration-bound", stages.price_classes, stages.wasteful, closed=True),
+        Stage("parallel-exchanges", stages.relieve, stages.placed, closed=True, steps=True),
+        Stage("configuration-bound", stages.price_sets, stages.uneven),
     ),
     rounds=(
-        Stage("iterated-local-search", stages.kick, supports.kicked, steps=True),
-        Stage("parallel-exchanges", stages.relieve_again, supports.alternating, steps=True),
+        Stage("iterated-local-search", stages.kick, stages.kicked, steps=True),
+        Stage("parallel-exchanges", stages.relieve_again, stages.alternating, steps=True),
     ),
-    last=(Stage("balance", stages.rest, supports.proved, closed=True, steps=True),),
+    last=(Stage("balance", stages.rest, stages.proved, closed=True, steps=True),),
     repeats=lambda search: (
-        search.knobs.turns if supports.alternating(search) else search.knobs.rounds
+        search.knobs.turns if stages.alternating(search) else search.knobs.rounds
     ),
 )
 

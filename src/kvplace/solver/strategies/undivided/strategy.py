@@ -7,29 +7,29 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_placement
 from kvplace.solver.strategies.assigned import ask_program, going_on, placed, rank
 from kvplace.solver.strategies.stages import Stage, Strategy
-from kvplace.solver.strategies.undivided import stages, supports
+from kvplace.solver.strategies.undivided import stages
 from kvplace.solver.strategies.undivided.search import UndividedState
 
 STRATEGY: Strategy[UndividedState] = Strategy(
     once=(
         Stage("start", stages.start, closed=True),
         Stage("exact-packing", stages.pack, lambda s: not s.placed),
-        Stage("configuration-bound", ask_program, supports.quick),
-        Stage("exact-decisions", stages.decide, supports.tiny),
-        Stage("enumeration", stages.enumerate_all, supports.tiny),
+        Stage("configuration-bound", ask_program, stages.quick),
+        Stage("exact-decisions", stages.decide, stages.tiny),
+        Stage("enumeration", stages.enumerate_all, stages.tiny),
     ),
     rounds=(
         Stage("iterated-local-search", stages.iterate, placed, steps=True),
-        Stage("exact-decisions", stages.decide, lambda s: s.placed and supports.small(s)),
+        Stage("exact-decisions", stages.decide, lambda s: s.placed and stages.small(s)),
         # What loads compiled kernels comes after what often needs none: that takes up to a second.
-        Stage("group-cover", stages.cover, supports.covered, steps=True),
+        Stage("group-cover", stages.cover, stages.covered, steps=True),
         Stage("iterated-local-search", stages.kick, lambda s: s.placed and s.long, steps=True),
     ),
     last=(
         Stage("balance", stages.balance, placed, closed=True),
-        Stage("leximax", rank, lambda s: supports.optimal(s) and not s.watch.stop, closed=True),
+        Stage("leximax", rank, lambda s: stages.optimal(s) and not s.watch.stop, closed=True),
     ),
-    repeats=supports.rounds,
+    repeats=stages.rounds,
     idle=lambda s: s.knobs.idle_rounds,
 )
 
