@@ -14,6 +14,7 @@ from kvplace.core.models.model_table import DemandColumns
 from kvplace.core.models.window import mean_demand
 from kvplace.formats.diagnostics import Path, Report, path_text, shown
 from kvplace.formats.validation.csv_rows import Header
+from kvplace.formats.validation.values import MAX_BYTES_PER_TOKEN, MAX_RATE, MAX_TOKENS
 from kvplace.units import parse_number
 
 SHAPE = tuple(field.name for field in fields(Architecture))
@@ -48,13 +49,13 @@ HEADER = Header(
     by_window=BY_WINDOW,
 )
 MOST = {
-    "requests_per_second": 1e12,
-    "prompt_tokens": 1e9,
-    "output_tokens": 1e9,
+    "requests_per_second": MAX_RATE,
+    "prompt_tokens": MAX_TOKENS,
+    "output_tokens": MAX_TOKENS,
     "slo_seconds": 365 * 86400.0,
     "ttft_seconds": 365 * 86400.0,
     "tpot_seconds": 365 * 86400.0,
-    "kv_bytes_per_token": 2.0**40,
+    "kv_bytes_per_token": MAX_BYTES_PER_TOKEN,
 }
 """Largest number of each column that is accepted without a closer look."""
 NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)

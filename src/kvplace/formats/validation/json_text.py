@@ -17,7 +17,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic_core import to_json
 
-from kvplace.core.columns import Grouped, column_of
+from kvplace.core.columns import Columns, Grouped, column_of
 from kvplace.formats.validation.parts import MISSING, Part, Written, cached, fields_of
 
 _POSITIONAL = 1e-4, 1e16
@@ -57,34 +57,22 @@ def json_pieces(part: type[Any], value: object) -> Iterator[str]:
         if get_origin(field.kind) is not tuple or len(given) <= AT_ONCE:
             yield write([given], line)[0]
             continue
-        opened, known = "[", dict[str, Sequence[Any]]()
-        for first in range(0, len(given), AT_ONCE):
-            part_of = range(first, min(first + AT_ONCE, len(given)))
-            text = write([_Some(given, part_of, known)], line)[0]
+        opened = "["
+        for some in _some_at_a_time(get_args(field.kind)[0], given):
+            text = write([some], line)[0]
             yield opened + text[1 : -1 - len(line)]
             opened = ","
         yield f"{line}]"
     yield "\n}\n" if before == "," else "{}\n"
 
 
-class _Some(Sequence[Any]):
-    """Some of many values, of which a column is made once for all."""
-
-    def __init__(self, values: Any, rows: range, known: dict[str, Sequence[Any]]) -> None:
-        self._values, self._known = values, known
-        self._rows = slice(rows.start, rows.stop)
-
-    def __len__(self) -> int:
-        return self._rows.stop - self._rows.start
-
-    def column(self, name: str) -> Sequence[Any]:
-        """Return one attribute of them."""
-        if name not in self._known:
-            self._known[name] = column_of(self._values, name)
-        return self._known[name][self._rows]
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._values[self._rows][index]
+def _some_at_a_time(kind: Any, values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yield some values of a list at a time; of objects, each column is made once for all."""
+    if _is_part(kind):
+        columns = {one.name: column_of(values, one.name) for one in fields_of(kind).values()}
+        values = Columns(kind, columns)
+    for first in range(0, len(values), AT_ONCE):
+        yield values[first : first + AT_ONCE]
 
 
 def stated(part: type[Any], value: object) -> dict[str, Any]:
@@ -176,8 +164,12 @@ def _of_kind(kind: Any) -> _Texts:
         return partial(_lists, _of_kind(held[0]))
     if origin is dict:
         return partial(_mappings, _of_kind(held[1]))
-    part = isinstance(kind, type) and (issubclass(kind, Part) or is_dataclass(kind))
-    return _of_parts(kind) if part else _plain
+    return _of_parts(kind) if _is_part(kind) else _plain
+
+
+def _is_part(kind: Any) -> bool:
+    """Whether a kind is a mapping whose keys are stated."""
+    return isinstance(kind, type) and (issubclass(kind, Part) or is_dataclass(kind))
 
 
 def _written(write: Callable[[Any], Any], values: Sequence[Any], line: str) -> list[str]:
@@ -199,14 +191,8 @@ def _lists(write: _Texts, values: Sequence[Any], line: str) -> list[str]:
     if isinstance(values, Grouped):
         texts = write(values.members, inner)
         return _enclosed("[]", _grouped(texts, values.counts, inner), line)
-    lists = values if set(map(type, values)) <= {tuple, list, _Some} else list(map(_listed, values))
-    flat = lists[0] if len(lists) == 1 else list(chain.from_iterable(lists))
-    return _enclosed("[]", _grouped(write(flat, inner), list(map(len, lists)), inner), line)
-
-
-def _listed(values: Any) -> Any:
-    """Return values of which the number is known."""
-    return values if hasattr(values, "__len__") else tuple(values)
+    flat = values[0] if len(values) == 1 else list(chain.from_iterable(values))
+    return _enclosed("[]", _grouped(write(flat, inner), list(map(len, values)), inner), line)
 
 
 def _mappings(write: _Texts, values: Sequence[Mapping[str, Any]], line: str) -> list[str]:
