@@ -238,6 +238,31 @@ def test_what_public_functions_take_and_return_is_public():
     assert found - set(kvplace.__all__) == set(INSIDE)
 
 
+def test_what_functions_return_is_told_in_one_line():
+    problem = kvplace.read("examples/open-models.yaml")
+    result = kvplace.solve(problem, solver="prism-greedy")
+    moved = kvplace.replan(result, budget=kvplace.Budget(moves=1), compare=False)
+    nowhere = kvplace.evaluate(problem, kvplace.Placement(()))
+    answers = {
+        "<Problem: 16 models on 8 GPUs": problem,
+        "<Result feasible: 16 models on 8 GPUs, value 0.": result,
+        "<Placement: 16 replicas on 8 GPUs>": result.placement,
+        "Placement(replicas=())": kvplace.Placement(()),
+        "<Evaluation valid: max pressure 0.": result.evaluation,
+        "<Evaluation not valid, ": nowhere,
+        "<Forecast at load 1: ": kvplace.forecast(result),
+        "<Check: 0 wrong, ": kvplace.check(problem, result),
+        "<Differences: 0 changes, max pressure 0.": kvplace.diff(result, result),
+        "<Export: ": kvplace.export(result, "compose"),
+        "<Plan feasible: 16 replicas on 8 GPUs, value 0.": kvplace.plan_of(result),
+        "<Replan: 1 change, max pressure 0.": moved,
+        "<Explanation: 0 levers, of <Result ": kvplace.explain(result, time_limit=0),
+    }
+    for begin, answer in answers.items():
+        assert repr(answer).startswith(begin)
+        assert len(repr(answer)) < 250
+
+
 def test_files_are_written_where_a_path_is_given(tmp_path):
     fleet = {
         "schema": "kvplace.fleet/v1",

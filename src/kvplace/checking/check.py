@@ -25,7 +25,7 @@ MOST = 50
 """Numbers of rows that are named one by one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Check:
     """What came of a check, in three words: wrong, verified, claimed.
 
@@ -49,6 +49,10 @@ class Check:
     evaluation: Evaluation | None
     claimed: tuple[str, ...] = ()
     open: tuple[Standing, ...] = ()
+
+    def __repr__(self) -> str:
+        wrong, verified = len(self.disagreements), len(self.verified)
+        return f"<Check: {wrong} wrong, {verified} verified, {len(self.claimed)} only claimed>"
 
     @property
     def agrees(self) -> bool:

@@ -13,6 +13,9 @@ from kvplace.core.columns import column_of
 from kvplace.errors import InputError
 from kvplace.field_types import hold_types
 
+_SHOWN = 8
+"""Replicas up to which the text of a placement shows all of them."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Replica:
@@ -112,7 +115,7 @@ class Assigned(Sequence[Replica]):
         return hash(tuple(self))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Placement:
     """The decision, nothing else: every replica with its GPUs.
 
@@ -140,6 +143,12 @@ class Placement:
             hold_types(self)
             raise
         object.__setattr__(self, "replicas", held)
+
+    def __repr__(self) -> str:
+        count = len(self.replicas)
+        if count > _SHOWN:
+            return f"<Placement: {count:,} replicas on {len(self.by_gpu()):,} GPUs>"
+        return f"Placement(replicas={tuple(self.replicas)!r})"
 
     @classmethod
     def single(cls, gpu_of: Mapping[str, str]) -> Placement:

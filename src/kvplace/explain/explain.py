@@ -22,7 +22,7 @@ MODEL_SECONDS = 3e-4
 """Seconds that a change of the problem takes for each of its models, before it is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Explanation:
     """Why there is no placement, or what holds the placement and what would better it.
 
@@ -49,6 +49,12 @@ class Explanation:
     bottleneck: Bottleneck | None
     levers: tuple[Lever, ...]
     complete: bool
+
+    def __repr__(self) -> str:
+        told = f"{len(self.levers)} levers"
+        if self.result.placement is None:
+            told = f"{'a' if self.clash else 'no'} clash, {len(self.repairs)} repairs"
+        return f"<Explanation: {told}, of {self.result!r}>"
 
 
 def explain(

@@ -16,7 +16,7 @@ from kvplace.export.write import write_files
 from kvplace.forecast.fixed_parts import overflowing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Export:
     """Files that put a plan into effect.
 
@@ -36,6 +36,9 @@ class Export:
     total: int
     removed: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<Export: {len(self.files)} of {self.total} files, {len(self.notes)} notes>"
 
     def write(self, directory: str | os.PathLike[str]) -> list[str]:
         """Write the files, each whole or not at all, into a directory, which may be new.

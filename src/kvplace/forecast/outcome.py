@@ -58,7 +58,7 @@ class GPUForecast:
     pressure: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Forecast:
     """What a placement is expected to serve; an expectation, which proves nothing.
 
@@ -80,6 +80,10 @@ class Forecast:
     load: float
     settled: bool
     notes: Sequence[str]
+
+    def __repr__(self) -> str:
+        of = f"{len(self.models):,} models on {len(self.gpus):,} GPUs"
+        return f"<Forecast at load {self.load:g}: {self.attainment:.1%} in time, {of}>"
 
     @property
     def attainment(self) -> float:

@@ -12,6 +12,7 @@ from kvplace.core.problem import Problem
 from kvplace.replan.budget.prices import Measure
 from kvplace.replan.schedule.changes import Change
 from kvplace.replan.schedule.steps import Schedule
+from kvplace.units import format_count
 
 GAIN = 0.01
 """Default of the least gain of a change, as a share of the fleet's highest pressure: 1 %."""
@@ -83,7 +84,7 @@ class FrontierPoint:
     placement: Placement
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Replan:
     """What to do, what that is worth, and how far it can be from the best.
 
@@ -140,6 +141,13 @@ class Replan:
     exhaustive: bool = False
     budget: Budget = Budget()
     cheapest: float | None = None
+
+    def __repr__(self) -> str:
+        now = f"max {self.before.quantity} {self.before.value:.4g}"
+        if self.after is None:
+            return f"<Replan: no valid placement found, {now}>"
+        then = f"{self.after.value:.4g}, within the budget none below {self.bound:.4g}"
+        return f"<Replan: {format_count(len(self.changes), 'change')}, {now} -> {then}>"
 
     @property
     def empty(self) -> bool:

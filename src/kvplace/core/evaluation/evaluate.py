@@ -101,7 +101,7 @@ class GPUEvaluation:
         return self.memory_bytes - self.weights_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
     """What a placement is worth.
 
@@ -125,6 +125,11 @@ class Evaluation:
     kvprs: Sequence[float] = field(repr=False, compare=False)
     pressures: Sequence[float] = field(repr=False, compare=False)
     sums: Sums = field(repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        wrong = f"not valid, {self.violations[0].message}" if self.violations else "valid"
+        on = f"{self.busy:,} of {len(self.gpus):,} GPUs busy"
+        return f"<Evaluation {wrong}: max {self.quantity} {self.value:.4g}, {on}>"
 
     @property
     def quantity(self) -> str:

@@ -152,7 +152,7 @@ class PlanRank(Stated):
         return RankBound(self.rank, self.bound, self.worth, self.resource, at)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Plan:
     """What a plan file states. `kvplace.checking.check` says how much of it is true.
 
@@ -244,6 +244,10 @@ class Plan:
     tree: PlanTree | None = None
     failures: tuple[Failure, ...] = ()
     balance: tuple[PlanRank, ...] = ()
+
+    def __repr__(self) -> str:
+        of = f"{len(self.placement):,} replicas on {len(self.gpus):,} GPUs"
+        return f"<Plan {self.status}: {of}, value {self.value:.4g}, bound {self.bound:.4g}>"
 
     def bound_for(self, problem: Problem) -> Bound | str:
         """Return the bound with its evidence for a problem, or why the evidence is none."""

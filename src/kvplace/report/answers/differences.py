@@ -12,14 +12,14 @@ from kvplace.report.summary import format_kvpr, format_share
 from kvplace.report.tables.plan import Look
 from kvplace.report.tables.scores import Cell, rows_csv, rows_json
 from kvplace.report.text import Paint, clean, fit, gpus_text, short_names
-from kvplace.units import format_bytes
+from kvplace.units import format_bytes, format_count
 
 _MARKS = {"move": ("~", "yellow"), "start": ("+", "green"), "stop": ("-", "red")}
 _ORDER = ("move", "start", "stop")
 _NAME_WIDTH, _LEAST_NAME_WIDTH = 44, 12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Differences:
     """What turns one plan into another.
 
@@ -50,6 +50,11 @@ class Differences:
     same_problem: bool
     apart: str = ""
     comparable: bool = True
+
+    def __repr__(self) -> str:
+        count = format_count(len(self.changes), "change")
+        values = f"{self.before.value:.4g} -> {self.after.value:.4g}"
+        return f"<Differences: {count}, max {self.after.quantity} {values}>"
 
     @property
     def change(self) -> str:
