@@ -700,11 +700,22 @@ to two fifths of the domains filled anew by the next dive (the same fillings aga
   for 20,000 (beside c10dd66e, 60 s of CPU on a busy machine): dealing out ends at the value of the
   first plan there. With what follows, alibaba-2026-62 with a fill of 0.8 (22,035 models) 2.6 % for
   18.5, one drawn afterwards (seed 81, fill 0.75) 1.3 for 43.9, alibaba-2026-5 1.5 for 1.9.
-- Shards shared out for as long as 40 pairs per GPU leave 2 % less excess, up to 1,000, for 150
-  pairs: of 2,218 GiB 4 are left on 39 GPUs, for 156 on 3,409. What is much too large beside a split
-  model is placed anew, too: exchanges cannot move it, and one such model of 85 GiB had kept 75 GiB
-  of excess. Every other target begins with what the last one left. Models without a place are
-  placed so, in 1 s: ejection came to a value 20 % higher.
+- What is much too large beside a split model is placed anew, too: exchanges cannot move it, and one
+  such model of 85 GiB had kept 75 GiB of excess. Every other target begins with what the last one
+  left. Models without a place are placed so, in 1 s: ejection came to a value 20 % higher.
+- Where KV must be left, GPUs that hold too much exchange up to two shards for up to two of the GPU
+  that helps most, and others so that room is in fewer places, in place of random pairs (beside
+  dc7175a5). On alibaba-2023-51 0.7 of 499 GiB of excess are left after 1 s of CPU at a target of
+  0.66, without room in fewer places; random pairs left 366 of 1,307 after 3 s at one of 0.64. At
+  0.65, 4.8 GiB are left after 1.3 s without room in fewer places, 0.1 after 3 s with it. So 0.1 %
+  of the GPUs are spared for rounding, for 0.3 %, one filling of each start is enough, and of two
+  starts the second is made where the first is above the target that its program met. 60 s of CPU on
+  a busy machine: alibaba-2023-51 6.3 % for 19.9, alibaba-2023-41 3.4 for 12.6, alibaba-2026-0 1.36
+  after 48 s (2.1 idle before), and one not seen before (seed 86) 10.2 for 13.2.
+- What finds no place in such a start goes where it displaces what many GPUs hold, and room is made
+  by steps of the target that double, before bisection: one hot model on the largest GPUs had left 3
+  GiB of excess there that nothing lowered. Models with a choice on GPUs that stay too hot are
+  placed anew, too.
 - Prices of 1,024 levels in place of 512, tried on 2,048 at once: the bound of alibaba-2026-62 is
   0.4349 for 0.4316 after 11 s. A target on 2,048 levels takes 5 to 12 s there, so that none is
   asked of more than 15,000 models: of alibaba-2026-5 that took 20 s without gain.

@@ -15,7 +15,7 @@ from kvplace.core.rules.forbid import Forbid
 from kvplace.core.rules.places import Places
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.improve.movable_shards import improve_mobile, iterate_mobile, share_out
+from kvplace.solver.improve.movable_shards import improve_mobile, iterate_mobile
 from kvplace.solver.instance.door import load_instance
 from tiny import byte_model
 
@@ -132,34 +132,3 @@ def test_a_margin_is_kept():
     for now, then, spare in zip(board.free, free, board.arrays.spare, strict=True):
         assert now >= min(then, spare)
     assert replace(problem_of(), rules=()).plain
-
-
-def test_shards_are_shared_out_by_their_load_and_by_the_kv_that_must_be_left():
-    # At a target of 1 a GiB each GPU has room for a model with 30 of load and one that must be left
-    # as much.
-    fleet = Fleet((Node("n", tuple(GPU(f"n/{i}", "t", 60) for i in range(2))),))
-    models = [byte_model(f"m{j}", 10, 30.0 * (j < 2)) for j in range(4)]
-    models = tuple(replace(m, min_kv_bytes=0 if j < 2 else 30) for j, m in enumerate(models))
-    instance = load_instance(Problem(models, fleet, Objective.REQUESTS))
-    loaded = [j for j in range(4) if instance.options[j][0].load]
-    board = Assignment(instance, [((0 if j in loaded else 1,),) for j in range(4)])
-    before, seen = board.where[:], []
-    watch = Watch(None, seen.append)
-    share_out(board, 2.0**30, watch, 0, fixed=range(4))
-    assert board.where == before
-    share_out(board, 2.0**30, watch, 0)
-    assert board.worst() <= 2.0**30
-    assert [len({j in loaded for j in held}) for held in board.members] == [2, 2]
-    assert seen == []  # what is full here is no pressure that a user asks for
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_sharing_out_keeps_copies_apart_and_models_under_rules_where_they_are(seed):
-    problem = problem_of(Apart(("m0", "m1"), over="node"), models=14, seed=seed)
-    instance = load_instance(problem)
-    board, regions = one_node(instance), instance.regions
-    before = board.where[:]
-    share_out(board, 1.0, Watch(), seed)
-    assert_kept_up(board)
-    for j in np.flatnonzero(~regions.free).tolist():
-        assert board.where[j] == before[j]

@@ -68,6 +68,7 @@ def test_one_that_is_missing_starts_one_process_once(spawned, monkeypatch):
         (warm.TIGHT, "cover"),
         (warm.PAIRS, "pairs"),
         (warm.EVENING, "even"),
+        (warm.SHARING, "share"),
         (warm.PRICING, "price"),
     ],
 )
@@ -126,7 +127,15 @@ def test_what_is_compiled_ahead_is_what_searches_call():
     """A signature that only a search has would be compiled within its time limit."""
     warm._alone()  # tests that run beside this one start no process that compiles the same
     warm._search_a_little("fill")
-    kernels = (*COMPILED, *warm.TIGHT, *warm.FILLING, *warm.PAIRS, *warm.EVENING, *warm.PRICING)
+    kernels = (
+        *COMPILED,
+        *warm.TIGHT,
+        *warm.FILLING,
+        *warm.PAIRS,
+        *warm.EVENING,
+        *warm.SHARING,
+        *warm.PRICING,
+    )
     known = {kernel: list(kernel.signatures) for kernel in kernels}
     assert all(known.values())
     draw = random.Random(2)

@@ -28,7 +28,7 @@ NEAR = 0.06
 """Part of a GPU's worth by which a pair of shards may be cheaper than the GPU."""
 NODES = 200
 """Nodes of one integer program at most; with its gap, it takes 1 to 2 s of CPU."""
-TIME_SHARE = 0.25
+TIME_SHARE = 0.5
 """Part of the time left that it may take."""
 EXACT = 1e-12
 """Part of a GPU's memory left to rounding."""

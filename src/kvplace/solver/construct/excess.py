@@ -116,23 +116,23 @@ def stuck(board: Assignment, target: float, *, shared: bool) -> set[int]:
     larger ones leave so little room that nothing else would fit.
     """
     found = {j for j, option in enumerate(board.option) if option is None}
-    alone, rooms = room_alone(board.instance.columns), _rooms(board, target)
+    alone, over = room_alone(board.instance.columns), _over(rooms(board, target))
     least = min((o.taken(target) for o in board.option if o is not None), default=0.0)
-    for g in np.flatnonzero(_over(rooms) > WHOLE).tolist():
+    for g in np.flatnonzero(over > WHOLE).tolist():
         first = second = whole = float(alone[g])
         split = 0
         held = [(board.chosen(j), j) for j in board.members[g]]
         for option, j in sorted(held, key=lambda h: (h[0].degree == 1, -h[0].taken(target), h[1])):
             loaded, kept = option.taken(target), option.size + option.keep
-            left, over = min(first, second), max(loaded - first, kept - second)
+            left, beyond = min(first, second), max(loaded - first, kept - second)
             split += option.degree > 1
-            if over <= 0:
+            if beyond <= 0:
                 first, second = first - loaded, second - kept
             elif (
                 option.degree > 1
                 or max(loaded, kept) > whole
-                or (shared and left < least)
-                or (split and over > BESIDE * whole)
+                or (shared and (left < least or len(board.instance.options[j]) > 1))
+                or (split and beyond > BESIDE * whole)
             ):
                 found.add(j)
     return found
@@ -140,7 +140,7 @@ def stuck(board: Assignment, target: float, *, shared: bool) -> set[int]:
 
 def _excess(board: Assignment, target: float) -> float:
     """Return the bytes that GPUs hold too much, all of them together."""
-    over = _over(_rooms(board, target))
+    over = _over(rooms(board, target))
     return float(over[over > WHOLE].sum())
 
 
@@ -198,15 +198,15 @@ def crowd(board: Assignment, j: int, target: float) -> bool:
     instance = board.instance
     if instance.pressures > 1 and target < VALID:
         return False
-    rooms = _rooms(board, target)
-    before = _over(rooms)
+    left = rooms(board, target)
+    before = _over(left)
     split = any(o.degree > 1 for o in instance.options[j])
     movable = _Movable(board, target) if split or target < VALID else None
     alone = room_alone(board.instance.columns)
     best: tuple[float, Option, Copies] | None = None
     for option in instance.options[j]:
         size = np.array([[option.size + option.load / target], [option.size + option.keep]])
-        added = _over(rooms - size)
+        added = _over(left - size)
         added = added - before if movable is None else movable.displaced(added)
         added[~instance.columns.allowed[j] | (size.max() > alone)] = math.inf
         # What fits anywhere leaves more room elsewhere the fewer copies there are.
@@ -254,17 +254,20 @@ class _Movable:
         first = np.searchsorted(self._gpu, np.arange(board.instance.g))
         taken = np.append(0.0, np.cumsum(self._size))
         self._before: Floats = taken[:-1] - taken[first[self._gpu]]
-        self._largest = float(board.instance.memory[0])
+        # What few GPUs hold counts the more, as it finds no place elsewhere.
+        memory = np.sort(board.instance.columns.memory)
+        hold = len(memory) - np.searchsorted(memory, self._size)
+        self._dear: Floats = self._size / memory[-1] * len(memory) / np.maximum(hold, 1)
 
     def displaced(self, excess: Floats) -> Floats:
-        """Return (g,) what excess on GPUs counts: each byte as much as the shard it displaces."""
+        """Return (g,) what excess counts: each byte as much as the shard that it displaces."""
         part = np.clip(excess[self._gpu] - self._before, 0.0, self._size)
-        count = np.bincount(self._gpu, part * self._size, len(excess)) / self._largest
+        count = np.bincount(self._gpu, part * self._dear, len(excess))
         found: Floats = count + PINNED * np.maximum(excess - self._all, 0.0)
         return found
 
 
-def _rooms(board: Assignment, target: float) -> Floats:
+def rooms(board: Assignment, target: float) -> Floats:
     """Return (2, g) bytes that GPUs have left: at a target, and beside the KV that must be left."""
     arrays, memory = board.arrays, board.instance.columns.memory
     beside = arrays.load[0] / target

@@ -27,7 +27,7 @@ from kvplace.solver.instance.options import Chooser
 
 TARGETS = 16
 """Targets tried at most."""
-SPARED, SPARED_KEPT = 3e-4, 3e-3
+SPARED, SPARED_KEPT = 3e-4, 1e-3
 """Part of the GPUs that the program leaves for what rounding costs, and where KV must be left."""
 MOST = 64.0
 """Part above the bound of the last target."""
@@ -38,14 +38,9 @@ AGAIN_AT = (
     (0.002, 256), (0.003, 512), (0.004, 512),
 )  # fmt: skip
 """Parts above the first target at which it is rounded and filled then, and on what grid."""
-PACKED = 5
-"""Targets at which GPUs are filled, where models were packed on the largest ones before."""
-STEP = 5e-3, 3e-2
-"""Part such a target rises by at least and at most: a quarter of what a filling is above it."""
-NEARLY = 4e-3
-"""Part above such a target at which a filling is near enough."""
 BESIDE = 1e-2
-"""Part above such a target up to which what GPUs hold too much is exchanged away."""
+"""Part above the target up to which what GPUs hold too much is exchanged away, where models were
+packed on the largest ones before."""
 FILLS = 2
 """Times that all is placed at most."""
 ROUNDS = 200
@@ -84,8 +79,6 @@ class Configurer:
         Levels of the largest GPU's memory: on which GPUs are filled, and targets are looked for.
     sharing
         As of `lower_excess`.
-    beside
-        Exchanges shards of two sizes, but for those that were packed before.
     confined
         Packs models before the program is asked; None for no such models.
 
@@ -104,10 +97,9 @@ class Configurer:
         grid: int,
         coarse: int,
         sharing: Sharing | None = None,
-        beside: Sharing | None = None,
         confined: Confined | None = None,
     ) -> None:
-        self._confined, self._beside = confined, beside
+        self._confined = confined
         self._packed: Assignment | None = None
         self._chooser, self._instance = chooser, chooser.instance
         self._grid, self._coarse, self._sharing = grid, self._fitting(coarse), sharing
@@ -156,8 +148,8 @@ class Configurer:
         found = self._begin
         if found is None:
             return None
-        if self._packed is not None:
-            return self._built_beside(found[2], watch)
+        if self._confined is not None:
+            return self._filled(*found, watch, self._grid)
         best: Assignment | None = None
         fills = 0
         most = AGAIN_KEPT if self._instance.columns.keeps else AGAIN
@@ -173,26 +165,6 @@ class Configurer:
             again = self._filled(*begun, target, watch, levels if mid else self._grid)
             best = again if best is None else min(best, again, key=Assignment.worth)
             fills += again.valid
-        return best
-
-    def _built_beside(self, met: float, watch: Watch) -> Assignment | None:
-        """Return an assignment with what only the largest GPUs hold packed for each target anew."""
-        best: Assignment | None = None
-        sharing, self._sharing = self._sharing, self._beside
-        target = met
-        for turn in range(PACKED):
-            if turn and self._confined is not None:
-                self._packed = self._confined.packed(target, watch) or self._packed
-            begun = self._begun(target, watch)
-            if begun is None or (best is not None and watch.stop):
-                break
-            again = self._filled(*begun, target, watch, self._grid)
-            best = again if best is None else min(best, again, key=Assignment.worth)
-            over = again.worst() / target - 1
-            if over <= NEARLY:
-                break
-            target *= 1 + min(max(over / 4, STEP[0]), STEP[1])
-            self._sharing = sharing
         return best
 
     def _fitting(self, least: int) -> int:
@@ -316,7 +288,7 @@ def _lowest_met(
             break
         else:
             failed = target
-            lacked = [*lacked[-1:], (target, found)]
+            lacked = [*lacked[-1:], (target, found)] if found else lacked
         guess = _enough(lacked) * (1 + near)
         if best is None:
             step *= 2

@@ -6,8 +6,7 @@ carried.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,23 +16,11 @@ from kvplace.collector import paused_collector
 from kvplace.solver.array_types import Bools, Floats, Ints
 from kvplace.solver.assignment.assignment import Assignment, Change
 from kvplace.solver.assignment.packed import Items, Packing, pack_items
-from kvplace.solver.clock import Watch, Within
+from kvplace.solver.clock import Watch
 from kvplace.solver.improve.iterated_pairs import iterate_pairs
-from kvplace.solver.improve.parallel_pairs import CLOSE, GAIN, Improver
+from kvplace.solver.improve.parallel_pairs import GAIN, Improver
 from kvplace.solver.instance.columns import Columns
 from kvplace.solver.kernels import Crew
-
-VAST = 1 << 50
-"""Bytes of memory that never run out: of GPUs whose room is a share, as time is."""
-SHARED, PATIENT = 150.0, 40.0
-"""Pairs looked at at most, per GPU, while what GPUs hold too much is shared out; and without less
-of it."""
-LONGER, LESS = 1000.0, 0.02
-"""Pairs where they are looked at for longer, and part by which the excess must be less then."""
-BEYOND = 8.0
-"""Factor on what a shard takes where it would not fit alone, as no exchange mends that later."""
-FULL = 1 - 1e-9
-"""Share of its room up to which a GPU is filled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,71 +145,6 @@ def iterate_mobile(
         made += _with_packing(shards, inside, search, regions.of == region)
     _carry_out(board, shards, started)
     return made
-
-
-def share_out(
-    board: Assignment,
-    target: float,
-    watch: Watch,
-    seed: int,
-    fixed: Sequence[int] | None = None,
-    *,
-    longer: bool = False,
-) -> None:
-    """Exchange mobile shards so that GPUs hold less too much at a target.
-
-    A shard takes a share of its GPU's room in two ways: with its load, and with the KV that must be
-    left to it. Neither may sum up to more than all; that is as if GPUs had two kinds of time.
-
-    Parameters
-    ----------
-    board
-        Changed in place; of one pressure. GPUs may hold more than their memory.
-    target
-        In load per byte, above 0 and finite.
-    watch
-        Ends it.
-    seed
-        Of the order in which partners come.
-    fixed
-        Models that stay where they are, where each lies on a GPU that holds it; None where shards
-        may be a little too large for theirs.
-    longer
-        Whether more pairs are looked at as long as that lowers the excess by `LESS`.
-    """
-    shards, _, started = _shards(board)
-    stays = np.isin(shards.model, fixed or ())
-    mobile = np.flatnonzero(board.instance.regions.free[shards.model] & ~stays)
-    if not len(mobile):
-        return
-    columns, gpu = shards.columns, shards.gpu
-    memory = columns.memory.astype(np.float64)
-    rows = shards.row[mobile]
-    size = columns.size[rows].astype(np.float64)
-    taken = np.stack([size + columns.loads[rows, 0, 0] / target, size + columns.keep[rows]], axis=1)
-    arrays, base = board.arrays, np.empty((len(memory), 2))
-    base[:, 0] = memory - arrays.free + arrays.load[0] / target
-    base[:, 1] = memory - arrays.free + arrays.kept
-    np.subtract.at(base, gpu[mobile], taken)
-    kinds, kind = np.unique(memory, return_inverse=True)
-    none = np.zeros(len(mobile), dtype=np.int64)
-    part = taken[:, None, :] / kinds[:, None]
-    if fixed is not None:
-        part[part.max(axis=2) > FULL] *= BEYOND  # else a little too much is taken for little
-    items = Items(none, none, part, 0)
-    vast, nothing = np.full(len(memory), VAST), np.zeros(len(memory), dtype=np.int64)
-    others = np.maximum(base, 0.0) / memory[:, None]
-    packing = pack_items(
-        items, vast, kind.astype(np.int64), gpu[mobile],
-        others, nothing, shards.model[mobile], nothing,
-    )  # fmt: skip
-    with closing(Crew()) as crew:
-        within = Within(watch, watch.left)
-        less, pairs = (LESS, LONGER) if longer else (CLOSE, SHARED)
-        improver = Improver(packing, FULL, seed, crew, within, summed=True, less=less)
-        improver.relieve(FULL, pairs, PATIENT)
-    gpu[mobile] = packing.gpu_of(len(mobile))
-    board.apply(_moved(board, shards, started))
 
 
 @paused_collector()

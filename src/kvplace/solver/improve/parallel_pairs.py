@@ -88,10 +88,6 @@ class Improver:
         Exchanges at most; None for no limit.
     gain
         Relative gain that an exchange must exceed.
-    summed
-        Whether what GPUs are above the level is to be little in all, and not the worst GPU low.
-    less
-        Part by which either must get less not to count as stuck.
 
     Attributes
     ----------
@@ -109,11 +105,8 @@ class Improver:
         *,
         limit: int | None = None,
         gain: float = GAIN,
-        summed: bool = False,
-        less: float = CLOSE,
     ) -> None:
-        self._limit, self._gain, self._summed = limit, gain, summed
-        self._packing, self._less = packing, less
+        self._limit, self._gain, self._packing = limit, gain, packing
         self._level = level
         self._crew = crew
         self._watch = watch
@@ -186,9 +179,8 @@ class Improver:
             now = float(open_.max())
             if now <= self._level * (1 + CLOSE) or float(kvpr.max()) <= goal:
                 break
-            counted = self._counted(open_)
-            if counted < top * (1 - self._less):
-                top, gained = counted, spent
+            if now < top * (1 - CLOSE):
+                top, gained = now, spent
                 self._watch.tell("improve", self._worst())
             if self._evens:
                 self._keep(kvpr)
@@ -196,7 +188,7 @@ class Improver:
             turn += 1
             if self._evens and turn % every == 0 and g <= SETTLED:
                 self._settle(self._packing, goal)
-        if self._kept is not None and self._counted(self._packing.pressure()) > self._least:
+        if self._kept is not None and self._worst() > self._least:
             self._packing.take(self._kept)
 
     def _settle(self, packing: Packing, goal: float) -> None:
@@ -210,15 +202,9 @@ class Improver:
 
     def _keep(self, pressure: Floats) -> None:
         """Keep the packing where it is the best so far: excess may rise on one GPU."""
-        counted = self._counted(pressure)
-        if counted < self._least:
-            self._least, self._kept = counted, self._packing.copy()
-
-    def _counted(self, pressure: Floats) -> float:
-        """Return what is to be low: the worst GPU, or what all are above the level."""
-        if self._summed:
-            return float(np.maximum(pressure - self._level, 0.0).sum())
-        return float(pressure.max())
+        worst = float(pressure.max())
+        if worst < self._least:
+            self._least, self._kept = worst, self._packing.copy()
 
     def _target(self, now: float, pressure: Floats) -> float:
         """Return the pressure down to which GPUs are relieved: half-way down to the level.

@@ -2,7 +2,7 @@
 
 ::
 
-    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill|pairs|even|price]
+    python -m kvplace.solver.large_neighbourhood.warm [exchange|cover|fill|pairs|even|share|price]
 
 They take most of a minute to compile once after an installation, those named first. A search with
 a time limit must not wait for that: it starts this process, goes on, and uses the kernels once they
@@ -29,6 +29,7 @@ from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation import knapsack_kernel
 from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack
+from kvplace.solver.construct import share_out
 from kvplace.solver.construct.compiled_starts import bisect_first_fit, most_room_first
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import set_cover_kernel
@@ -51,6 +52,7 @@ FILLING: tuple[Callable[..., Any], ...] = (fill_until, dear_fillings, that_fit)
 EXCHANGING = iterated_pairs.COMPILED
 PAIRS = parallel_pairs.COMPILED
 EVENING = parallel_pairs.COMPILED_SEVERAL
+SHARING = share_out.COMPILED
 PRICING = knapsack_kernel.COMPILED
 
 
@@ -63,7 +65,10 @@ def kernels_ready(needed: Sequence[Callable[..., Any]]) -> bool:
         return True
     if not _started and sys.executable and hasattr(os, "posix_spawn"):
         null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0o600) for number in (0, 1, 2)]
-        names = {FILLING: "fill", TIGHT: "cover", PAIRS: "pairs", EVENING: "even", PRICING: "price"}
+        names = {
+            FILLING: "fill", TIGHT: "cover", PAIRS: "pairs", EVENING: "even", SHARING: "share",
+            PRICING: "price",
+        }  # fmt: skip
         first = names.get(tuple(needed), "exchange")
         command = [sys.executable, "-m", "kvplace.solver.large_neighbourhood.warm", first]
         _started.append(0)
@@ -129,6 +134,9 @@ def _search_a_little(first: str) -> None:
             watch,
         )  # fmt: skip
 
+    def share() -> None:
+        share_out.share_out(board, board.worst() / 2, watch, 0)
+
     def price() -> None:
         rooms = np.array([[1.0, 2.0], [2.0, 1.0]])
         table = CompiledKnapsack(
@@ -139,7 +147,7 @@ def _search_a_little(first: str) -> None:
 
     kinds = {
         "fill": fill, "exchange": exchange, "cover": cover, "pairs": pairs, "even": even,
-        "price": price,
+        "share": share, "price": price,
     }  # fmt: skip
     for name in sorted(kinds, key=lambda name: name != first):
         kinds[name]()

@@ -44,9 +44,6 @@ class ClusterParams(ProofParams):
     bound_part
         Part of the time left that raising the bound may take otherwise; checking its certificate
         takes some.
-    loose
-        Part above the bound of the target that the program met from which a better bound is
-        sought.
     large
         Models times GPUs above which compiled kernels pay.
     arrayed
@@ -185,7 +182,6 @@ class ClusterParams(ProofParams):
     soon_model: float = knob(6e-5, "seconds", "twice what dealing out 20,000 models takes")
     sooner_part: float = knob(0.2, "part of the time left")
     bound_part: float = knob(0.8, "part of the time left")
-    loose: float = knob(0.01, "part of the bound")
     large: int = knob(1_000_000, "models x GPUs")
     arrayed: int = knob(
         100_000,

@@ -35,6 +35,9 @@ FILLED_ABOVE = 1e6
 """Factor of the bound at which link domains are filled for a start: memory alone counts there."""
 PACKED_PART = 0.5
 """Part of the time left that a start with what only the largest GPUs hold packed first may take."""
+STEP = 0.01
+"""Part of the value by which the first target for which room is made is lower at most; doubled
+after each that is met."""
 RELIEVED_EACH = 0.5
 """Part of the time left for ejection of a large cluster that one target may take."""
 MOVING = 0.6
@@ -85,15 +88,15 @@ def _configured(search: ClusterState) -> Assignment | None:
     grid = next(levels for most, levels in knobs.grids if search.instance.n <= most)
     coarse = max(knobs.coarse_grid, round(knobs.coarse_part * grid))
     packed = _packed_first(search, grid)
-    if packed is not None and packed.worst() <= search.low * (1 + knobs.loose):
-        return packed
     configurer = Configurer(search.chooser, search.seed, grid, coarse, _sharing(search))
     configurer.aim(search.low, search.watch)
-    search.aimed, search.aimed_at = configurer.target, configurer.prices
+    search.aimed_at, search.aimed = configurer.prices, min(search.aimed, configurer.target)
+    if packed is not None and packed.worst() > configurer.target:
+        packed = relieved(packed, configurer.target, search.watch, _sharing(search)) or packed
+    if packed is not None and packed.worst() <= configurer.target:
+        return packed  # rounding leaves the other one above its target
     board = configurer.build(search.watch)
-    if packed is not None and (board is None or packed.worth() < board.worth()):
-        board, search.aimed = packed, min(search.aimed, packed.worst())
-    return board
+    return min((b for b in (packed, board) if b is not None), key=Assignment.worth, default=None)
 
 
 def _packed_first(search: ClusterState, grid: int) -> Assignment | None:
@@ -110,27 +113,25 @@ def _packed_first(search: ClusterState, grid: int) -> Assignment | None:
     confined = Confined(search.chooser, search.low, search.knobs.tail_options)
     if not confined.models:
         return None
-    sharing = _sharing(search, ()), _sharing(search, confined.models)
+    sharing = _sharing(search, confined.models)
     with watch.part(PACKED_PART):
-        configurer = Configurer(search.chooser, search.seed, grid, grid, *sharing, confined)
+        configurer = Configurer(search.chooser, search.seed, grid, grid, sharing, confined)
         configurer.aim(search.low, watch)
         board = configurer.build(watch)
     search.aimed = configurer.target
     return board
 
 
-def _sharing(
-    search: ClusterState, fixed: Sequence[int] | None = None, turn: int = 0, *, longer: bool = False
-) -> Sharing | None:
+def _sharing(search: ClusterState, fixed: Sequence[int] = (), turn: int = 0) -> Sharing | None:
     """Return what exchanges shards of two sizes by compiled kernels; None where they are not.
 
-    Some models stay where they are, as `share_out` says. The seed is that of a turn.
+    Some models stay where they are. The seed is that of a turn.
     """
-    from kvplace.solver.improve.movable_shards import share_out  # noqa: PLC0415 - numba: only here
+    from kvplace.solver.construct.share_out import share_out  # noqa: PLC0415 - numba: only here
 
-    if not (keeps(search) and ready(search, "EVENING")):
+    if not (keeps(search) and ready(search, "SHARING")):
         return None
-    return partial(share_out, seed=search.seed + turn, fixed=fixed, longer=longer)
+    return partial(share_out, seed=search.seed + turn, fixed=frozenset(fixed))
 
 
 def _completed(search: ClusterState, board: Assignment, target: float) -> Assignment | None:
@@ -139,7 +140,7 @@ def _completed(search: ClusterState, board: Assignment, target: float) -> Assign
     It goes from far above the target downwards, so that what is valid is found soon.
     """
     lacking, knobs = sum(not copies for copies in board.where), search.knobs
-    sharing = _sharing(search, ()) if lacking else None
+    sharing = _sharing(search) if lacking else None
     for aim in (target * (1 + above) for above in knobs.completed[::-1] if sharing):
         with search.watch.part(RELIEVED_EACH):
             board = relieved(board, aim, search.watch, sharing) or board
@@ -313,22 +314,25 @@ def exchange(search: ClusterState) -> None:
 
 
 def make_room(search: ClusterState) -> None:
-    """Place what is too hot at lower targets anew, for which others make room, by bisection.
+    """Place what is too hot at lower targets anew, for which others make room.
+
+    Targets fall by steps that double until one is not met, and then by bisection.
 
     A target that is not met leaves excess with which the next one begins, but for every other time.
     """
     board, watch, near = search.best, search.watch, search.knobs.relieved_near
-    begun, missed = board, max(search.low, search.unmet)
+    begun, missed, step = board, max(search.low, search.unmet), STEP
     with watch.part(search.knobs.relieved_part):
         while board.worst() > missed * (1 + near) and search.left > 0 and not watch.stop:
-            target = (board.worst() + missed) / 2
-            sharing = _sharing(search, (), search.steps, longer=True)
+            target = max((board.worst() + missed) / 2, board.worst() * (1 - step))
+            sharing = _sharing(search, turn=search.steps)
             with watch.part(RELIEVED_EACH):
                 found = relieved(begun, target, watch, sharing) or board
             search.steps += 1
             met = found.worth() < board.worth()
             begun = found if begun is board and not met else board
             if met:
+                step *= 2
                 board.reset(found.where)
                 watch.tell("pack", board.worst())
             if board.worst() > target:
