@@ -32,7 +32,7 @@ SETS, STEPS = 24, 30_000
 
 
 class Completion:
-    """A search for an assignment at or below a target, which each call brings further.
+    """A search for an assignment that memory has room for, which each call brings further.
 
     Parameters
     ----------
@@ -42,8 +42,6 @@ class Completion:
         Of the orders.
     watch
         Ends it early.
-    target
-        In load per byte, of one pressure; ``inf`` where memory alone counts.
 
     Attributes
     ----------
@@ -51,18 +49,11 @@ class Completion:
         Whether the last run left nothing out, so that there is no such assignment.
     """
 
-    def __init__(
-        self, instance: Instance, seed: int, watch: Watch, target: float = math.inf
-    ) -> None:
+    def __init__(self, instance: Instance, seed: int, watch: Watch) -> None:
         self._instance, self._watch = instance, watch
         self._chance = random.Random(seed)  # noqa: S311 - a search, not a secret
         self._nodes, self._turn, self.tried_all = 0, 0, not all(instance.options)
-        taken = [
-            o.size + math.ceil(max(o.load / target, o.keep))
-            for row in instance.options
-            for o in row
-        ]
-        self._taken = taken
+        self._taken = taken = [o.size + o.keep for row in instance.options for o in row]
         self._options = [
             sorted(row, key=lambda o: (taken[o.row] * o.shards, o.shards))
             for row in instance.options

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kvplace.solver.array_types import Floats
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import Verdict
@@ -35,29 +34,23 @@ GPU above it: what is below is arranged anew, so that other groups come about.""
 SAFETY = 1e-12
 """Relative room kept free, so that rounding lifts no GPU above the target."""
 
-Groups = list[tuple[int, tuple[int, ...]]]
-"""Usable bytes of a GPU and the models on it, for each GPU that holds any."""
-
 
 def _refill(state: Assignment, gpus: list[int], target: float, priced: "_Priced") -> bool:
-    """Place the models of some GPUs anew so that each is at or below the target."""
-    home = {j: g for g in gpus for j in state.members[g]}
-    found = priced.cover(list(home), gpus, target)
+    """Place the movable models of some GPUs anew so that each is at or below the target."""
+    home = {j: g for g in gpus for j in priced.movable(g)}
+    found, flaws = priced.cover(list(home), gpus, target), state.flaws
     if found is None:
         return False
-    free: dict[int, list[int]] = {}
-    for g in gpus:
-        free.setdefault(state.instance.memory[g], []).append(g)
-    for memory, models in found:
-        g = free[memory].pop(0)
+    for g, models in found:
         for j in models:
             if home[j] != g:
                 state.exchange(home[j], [j], g, [])
-    if max(state.pressure[g] for g in gpus) <= target:
+    if max(state.pressure[g] for g in gpus) <= target and state.flaws <= flaws:
         return True
-    for j, g in home.items():  # KV to be left, or a byte: what sizes do not know
-        if state.gpu_of[j] != g:
-            state.exchange(state.gpu_of[j], [j], g, [])
+    for j, g in home.items():  # a rule, or a byte: what sizes do not know
+        now = state.where[j][0][0]
+        if now != g:
+            state.exchange(now, [j], g, [])
     return False
 
 
@@ -119,41 +112,70 @@ def squeeze(
 
 
 class _Priced:
-    """Groups of a state at the prices of one verdict."""
+    """Groups of a state at the prices of one verdict.
+
+    Of each GPU those models may go elsewhere that are one shard, in one way, on any GPU.
+    """
 
     def __init__(self, state: Assignment, verdict: Verdict) -> None:
-        self._state, self._prices, self._worths = state, verdict.prices, verdict.worths
-        self._memory = sorted(set(state.instance.memory))
-        self._type_of = [self._memory.index(memory) for memory in state.instance.memory]
+        instance = state.instance
+        self._state: Assignment = state
+        self._worths: list[float] = verdict.worths.tolist()
+        self._prices: list[float] = verdict.prices.tolist()
+        self._kind_of: list[int] = instance.columns.kind_of.tolist()
+        self._moves = [
+            len(row) == row[0].shards == 1 and instance.anywhere(j)
+            for j, row in enumerate(instance.options)
+        ]
+
+    def movable(self, g: int) -> list[int]:
+        """Return the models of a GPU that may go elsewhere."""
+        return [j for j in self._state.members[g] if self._moves[j]]
+
+    def _loss(self, g: int, models: Sequence[int]) -> float:
+        """Return how much more a GPU is worth than some of its models."""
+        held: float = sum([self._prices[self._state.chosen(j).row] for j in models])
+        return self._worths[self._kind_of[g]] - held
 
     def join(self, first: int, target: float, chance: random.Random) -> list[int]:
         """Choose to one GPU those below a target that lose most, and others below it."""
         members, pressure = self._state.members, self._state.pressure
         below = [g for g, kvpr in enumerate(pressure) if kvpr <= target and g != first]
-        held = np.bincount(self._state.gpu_of, self._prices, len(self._type_of))
-        losses = (self._worths[self._type_of] - held).tolist()
-        below.sort(key=lambda g: (-losses[g], g))
+        below.sort(key=lambda g: (-self._loss(g, members[g]), g))
         size = chance.choice(SIZES)
         cold = round(size * chance.choice(COLD))
         rest = below[cold:]
         chance.shuffle(rest)
-        chosen, models = [first], len(members[first])
+        chosen, models = [first], len(self.movable(first))
         for g in [*below[:cold], *rest][: size - 1]:
-            models += len(members[g])
+            models += len(self.movable(g))
             if models > MOST_MODELS:
                 break
             chosen.append(g)
         return chosen
 
-    def cover(self, models: list[int], gpus: list[int], target: float) -> Groups | None:
-        """Cover some models by sets that fit some GPUs at a target; None where none was found."""
-        arrays, type_of = self._state.instance, self._type_of
-        sizes: Floats = np.array([arrays.size[j] + arrays.load[j] / target for j in models])
-        types = sorted({type_of[g] for g in gpus})
-        count = np.array([sum(type_of[g] == type_ for g in gpus) for type_ in types])
-        capacity = np.array([self._memory[type_] * (1 - SAFETY) for type_ in types])
-        prices, worths = self._prices[models], self._worths[types]
-        found = tight_cover(sizes, prices, capacity, worths, count, SETS, NODES)
-        if found is None:
-            return None
-        return [(self._memory[types[at]], tuple(models[j] for j in held)) for at, held in found]
+    def cover(
+        self, models: list[int], gpus: list[int], target: float
+    ) -> list[tuple[int, list[int]]] | None:
+        """Cover some models by sets that fit some GPUs at a target; None where none was found.
+
+        Returns
+        -------
+        list or None
+            Each GPU that gets any, and its models.
+        """
+        members, chosen = self._state.members, self._state.chosen
+        alike: dict[tuple[float, float], list[int]] = {}
+        for g in gpus:
+            stay = [j for j in members[g] if not self._moves[j]]
+            taken = sum([chosen(j).taken(target) for j in stay])
+            room = self._state.instance.memory[g] * (1 - SAFETY) - taken
+            alike.setdefault((room, self._loss(g, stay)), []).append(g)
+        capacity, worths = np.array(list(alike)).T
+        free, options = list(alike.values()), list(map(chosen, models))
+        found = tight_cover(
+            np.array([option.taken(target) for option in options]),
+            np.array([self._prices[option.row] for option in options]),
+            capacity, worths, np.array(list(map(len, free))), SETS, NODES,
+        )  # fmt: skip
+        return found and [(free[at].pop(), [models[j] for j in held]) for at, held in found]

@@ -4,14 +4,15 @@ numpy and HiGHS are imported only once that program is asked.
 """
 
 import math
+import random
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from kvplace.core.certificates.certificate import Bound
 from kvplace.core.placement import Placement
 from kvplace.core.problem import Problem
+from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bisection import best_below
 from kvplace.solver.bounds.certify import searched
 from kvplace.solver.clock import Within
 from kvplace.solver.instance.door import load_copies, load_instance, unload_copies
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 COMPLETED, UNTIMED = 3e5, 5e4
 """GPUs filled one by one, times models, before slower ways to pack memory are tried: with a time
 limit, and without one, so that it takes a second or two."""
-LOWERED, LOWERED_PART, WIDTH = (0.0, 1e5), 0.1, 1e-2
-"""GPUs filled, times models, at each target below what was found so: at first, and once more; the
-part of the time left that each may take, and the relative width at which it ends."""
 REFUTED = 0.15
 """Part of the time left in which it is asked whether all models fit, where one rule fails."""
 
@@ -222,22 +220,6 @@ def completed(search: AssignedSearch, completion: "Completion", effort: float) -
         search.watch.tell("pack", search.value, search.low)
 
 
-def lower_by_completion(search: AssignedSearch) -> None:
-    """Fill GPUs at targets below the value, by bisection; there is one pressure."""
-    from kvplace.solver.exact.bin_completion import Completion  # noqa: PLC0415 - often unneeded
-
-    for effort in LOWERED:
-
-        def at(target: float, nodes: float = effort / search.instance.n) -> Assignment | None:
-            return Completion(search.instance, search.seed, search.watch, target).complete(nodes)
-
-        with search.watch.part(LOWERED_PART):
-            search.board = best_below(
-                at, Assignment.worst, search.best, search.low, width=WIDTH, watch=search.watch
-            )
-    search.watch.tell("pack", search.value, search.low)
-
-
 def decided(search: AssignedSearch, effort: "Effort", *, closing: bool) -> None:
     """Raise the bound by the configuration program; to close the gap, decide targets, too."""
     from kvplace.solver.exact.close_gap import climb, close_gap  # noqa: PLC0415 - HiGHS: only here
@@ -266,6 +248,45 @@ def ready(search: Search, kernels: str) -> bool:
     except MemoryError:
         return False
     return search.watch.limit == math.inf or warm.kernels_ready(getattr(warm, kernels))
+
+
+def far(search: AssignedSearch) -> bool:
+    """Whether the value is far above the bound, and groups of GPUs are refilled first for it."""
+    knobs = search.knobs
+    pays = search.instance.g >= knobs.far_gpus and search.watch.limit >= knobs.far_seconds
+    return search.placed and pays and search.value > search.low * (1 + knobs.far)
+
+
+def refill_groups(search: AssignedSearch) -> None:
+    """Refill groups of GPUs exactly at lower targets, by compiled kernels.
+
+    Far above the bound that goes on with twice as many groups while it helps; also where it does
+    not, of undivided models with a time limit.
+    """
+    search.watch.tell(LOADING)
+    from kvplace.solver.large_neighbourhood.group_cover import squeeze  # noqa: PLC0415 - numba: only here
+
+    if not ready(search, "TIGHT"):
+        return  # it would break the limit; a later round finds them compiled
+    knobs, chance = search.knobs, random.Random(search.seed + search.round)  # noqa: S311 - a search, not a secret
+    patient = search.instance.simple and search.watch.limit < math.inf
+    tries, before = knobs.squeezes << min(search.round, 6), math.inf
+    with search.watch.part(knobs.far_part if far(search) else 1.0):
+        while patient or search.value < before:
+            # Where targets are possible, prices may be anything; at the bound they say what is
+            # short.
+            verdicts = [
+                search.program.decide(at, search.watch, settle=not far(search))
+                for at in (search.value * (1 - OPTIMAL_GAP), search.low)
+            ]
+            before = search.value
+            search.board, refilled = squeeze(
+                search.best, search.low, verdicts, tries, chance, search.watch, search.left
+            )
+            search.steps += refilled
+            tries *= 2
+            if search.watch.stop or search.left <= 0 or not far(search):
+                break
 
 
 def kicked(search: AssignedSearch, kicks: int, part: float) -> None:

@@ -29,6 +29,12 @@ class ProofParams:
         each time.
     checked_part
         Part of the time left that exact decisions leave at least for checking what they prove.
+    squeezes
+        Groups of GPUs refilled without gain that end a target in the first round; doubled every
+        round.
+    far, far_gpus, far_seconds, far_part
+        Relative gap above which groups are refilled before targets are decided, GPUs from which and
+        a time limit from which that pays, and part of the time left that it may take.
     """
 
     ranked: int = knob(
@@ -38,3 +44,8 @@ class ProofParams:
     nodes: int = knob(10_000, "nodes")
     certificates: int = knob(3, "certificates")
     checked_part: float = knob(0.25, "part of the time left")
+    squeezes: int = knob(300, "groups")
+    far: float = knob(0.1, "relative gap")
+    far_gpus: int = knob(8, "GPUs")
+    far_seconds: float = knob(2.0, "s")
+    far_part: float = knob(0.5, "part of the time left")

@@ -48,8 +48,6 @@ class UndividedParams(ProofParams):
         Up to so many GPUs exact decisions do as much.
     compiled_seconds
         A time limit that leaves room to load compiled kernels for refilling groups.
-    squeezes
-        Groups without gain, then, that end a target in the first round; doubled every round.
     timed_rounds
         Rounds at most where a time or step limit leaves room for them.
     tiny_rounds
@@ -86,7 +84,6 @@ class UndividedParams(ProofParams):
     covered_density: float = knob(6.0, "models per GPU")
     covered_gpus: int = knob(18, "GPUs")
     compiled_seconds: float = knob(5.0, "s", "measured: loading kernels takes 0.5 to 7 s")
-    squeezes: int = knob(300, "groups")
     timed_rounds: int = knob(20, "rounds")
     tiny_rounds: int = knob(3, "rounds")
     idle_rounds: int = knob(4, "rounds")

@@ -12,12 +12,12 @@ from kvplace.solver.clock import Watch
 from kvplace.solver.construct.best_fit_decreasing import bisect_target
 from kvplace.solver.instance.door import unload_copies
 from kvplace.solver.large_neighbourhood import warm
+from kvplace.solver.strategies.assigned import refill_groups
 from kvplace.solver.strategies.params import Params, UndividedParams
 from kvplace.solver.strategies.stages import Settings
 from kvplace.solver.strategies.undivided import stages
 from kvplace.solver.strategies.undivided.stages import (
     balance,
-    cover,
     iterate,
     kick,
     start,
@@ -194,14 +194,14 @@ def test_groups_are_refilled_or_left_as_they_are(monkeypatch):
         monkeypatch.setattr(warm, "kernels_ready", lambda _, ready=ready: ready)
         search = placed(problem, watch=Watch(1000.0), squeezes=20)
         before, gpu_of = search.value, search.board.gpu_of
-        cover(search)
+        refill_groups(search)
         assert search.board.valid
         assert search.value <= before
         assert (search.steps > 0) == ready
         if not ready:
             assert search.board.gpu_of == gpu_of
     limited = placed(problem, watch=Watch(1000.0), squeezes=20, iterations=2)
-    cover(limited)
+    refill_groups(limited)
     assert limited.steps <= 2
 
 

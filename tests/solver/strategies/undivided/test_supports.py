@@ -75,6 +75,19 @@ def test_groups_are_covered_between_two_densities_on_many_gpus_with_time():
     assert not stages.covered(search_of(6, 2, **{**limited, "watch": Watch(4.0)}))
 
 
+def test_far_above_the_bound_they_are_covered_on_fewer_gpus_and_in_less_time():
+    knobs = {"covered_density": 3.0, "far": 0.5, "far_gpus": 2, "far_seconds": 1.0}
+    for watch, covered in ((Watch(), True), (Watch(2.0), True), (Watch(0.5), False)):
+        search = search_of(6, 2, watch=watch, **knobs)
+        search.bound = Bound(search.value / 1.6, "fluid")
+        assert stages.covered(search) == covered
+        search.bound = Bound(search.value / 1.4, "fluid")
+        assert not stages.covered(search)
+    few = search_of(6, 2, **{**knobs, "far_gpus": 3})
+    few.bound = Bound(few.value / 1.6, "fluid")
+    assert not stages.covered(few)
+
+
 def test_rounds_are_few_without_any_limit_and_for_tiny_fleets():
     knobs = {"tiny_models": 6, "default_rounds": 1, "timed_rounds": 20, "tiny_rounds": 3}
     assert stages.rounds(search_of(**knobs)) == 1

@@ -17,7 +17,6 @@ from kvplace.solver.large_neighbourhood.ejection import repaired
 from kvplace.solver.strategies.assigned import (
     COMPLETED,
     completed,
-    lower_by_completion,
     ready,
     refute,
 )
@@ -362,8 +361,6 @@ def mend(search: ClusterState) -> None:
         repair(search)
     if not search.placed:
         completed(search, completion, math.inf)
-    if search.placed and search.instance.pressures == 1 and not search.instance.uneven:
-        lower_by_completion(search)
     if search.placed:
         most = min(search.knobs.steps, search.left)
         search.steps += settle(search.best, search.watch, most, wide(search.best))

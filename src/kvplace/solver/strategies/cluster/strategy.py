@@ -4,7 +4,14 @@ from kvplace.core.placement import Placement
 from kvplace.solver.improve.descent import level, settle
 from kvplace.solver.improve.drop_copies import drop_copies
 from kvplace.solver.improve.neighbourhoods.kinds import nearby
-from kvplace.solver.strategies.assigned import ask_program, board_of, going_on, placed, rank
+from kvplace.solver.strategies.assigned import (
+    ask_program,
+    board_of,
+    going_on,
+    placed,
+    rank,
+    refill_groups,
+)
 from kvplace.solver.strategies.cluster import stages, starts, supports
 from kvplace.solver.strategies.cluster.search import ClusterState
 from kvplace.solver.strategies.stages import Beside, Stage, Strategy
@@ -30,6 +37,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("configuration-bound", stages.ask_sets, supports.asking),
     ),
     rounds=(
+        Stage("group-cover", refill_groups, supports.regroupable, steps=True),
         Stage("domain-filling", stages.refill, supports.refillable, steps=True),
         Stage(
             "domain-program",

@@ -4,8 +4,16 @@ import math
 
 from kvplace.core.result import OPTIMAL_GAP
 from kvplace.solver.clock import Within
-from kvplace.solver.strategies.assigned import ready
+from kvplace.solver.strategies.assigned import far, ready
 from kvplace.solver.strategies.cluster.search import ClusterState
+
+
+def regroupable(search: ClusterState) -> bool:
+    """Whether most models are one shard, under one pressure, and the value is far above."""
+    instance = search.instance
+    most = 2 * sum(len(row) == row[0].shards == 1 for row in instance.options) >= instance.n
+    few = instance.n <= search.params.undivided.program_models
+    return instance.pressures == 1 and few and most and far(search)
 
 
 def rankable(search: ClusterState) -> bool:

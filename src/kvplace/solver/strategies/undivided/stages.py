@@ -1,7 +1,6 @@
 """The stages for undivided models: those that better an assignment, and those that prove one."""
 
 import math
-import random
 from collections.abc import Callable
 from functools import partial
 
@@ -16,12 +15,10 @@ from kvplace.solver.strategies.assigned import (
     completed,
     decided,
     effort_of,
+    far,
     kicked,
-    lower_by_completion,
-    ready,
     refute,
 )  # fmt: skip
-from kvplace.solver.strategies.stages import LOADING
 from kvplace.solver.strategies.undivided.search import UndividedState
 
 
@@ -73,25 +70,6 @@ def kick(search: UndividedState) -> None:
     kicked(search, search.knobs.compiled_kicks, part=1.0)
 
 
-def cover(search: UndividedState) -> None:
-    """Refill groups of GPUs exactly at lower targets, by compiled kernels."""
-    search.watch.tell(LOADING)
-    from kvplace.solver.large_neighbourhood.group_cover import squeeze  # noqa: PLC0415 - numba: only here
-
-    if not ready(search, "TIGHT"):
-        return  # it would break the limit; a later round finds them compiled
-
-    # Where targets are possible, prices may be anything; at the bound they say what is short.
-    ends = (search.value * (1 - OPTIMAL_GAP), search.low)
-    verdicts = [search.program.decide(target, search.watch) for target in ends]
-    chance = random.Random(search.seed + search.round)  # noqa: S311 - a search, not a secret
-    tries = search.knobs.squeezes << min(search.round, 6)
-    search.board, refilled = squeeze(
-        search.best, search.low, verdicts, tries, chance, search.watch, search.left
-    )
-    search.steps += refilled
-
-
 def balance(search: UndividedState) -> None:
     """Leximax: balance what the maximum leaves open."""
     state, knobs = search.best, search.knobs
@@ -130,7 +108,6 @@ def pack(search: UndividedState) -> None:
         if search.low < math.inf and not search.placed:
             way(search)
     if search.board is not None:
-        lower_by_completion(search)
         search.lower()
 
 
@@ -201,11 +178,14 @@ def quick(search: UndividedState) -> bool:
 
 
 def covered(search: UndividedState) -> bool:
-    """Whether groups of GPUs have few enough sets of models to be refilled by kernels in time."""
+    """Whether groups of GPUs have few enough sets of models to be refilled by kernels in time.
+
+    Near the bound that pays on many GPUs alone, with several models each.
+    """
     knobs = search.knobs
-    sparse = knobs.best_fit_density < search.density <= knobs.covered_density
-    many = search.instance.g > knobs.covered_gpus
-    return search.long and search.placed and small(search) and sparse and many
+    many = search.instance.g > knobs.covered_gpus and search.density > knobs.best_fit_density
+    sparse = search.placed and small(search) and search.density <= knobs.covered_density
+    return sparse and (far(search) or (search.long and many))
 
 
 def rounds(search: UndividedState) -> int:

@@ -5,7 +5,14 @@ import math
 from kvplace.core.placement import Placement
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.instance.door import load_placement
-from kvplace.solver.strategies.assigned import ask_program, going_on, placed, rank
+from kvplace.solver.strategies.assigned import (
+    ask_program,
+    far,
+    going_on,
+    placed,
+    rank,
+    refill_groups,
+)
 from kvplace.solver.strategies.stages import Stage, Strategy
 from kvplace.solver.strategies.undivided import stages
 from kvplace.solver.strategies.undivided.search import UndividedState
@@ -20,9 +27,10 @@ STRATEGY: Strategy[UndividedState] = Strategy(
     ),
     rounds=(
         Stage("iterated-local-search", stages.iterate, placed, steps=True),
+        Stage("group-cover", refill_groups, lambda s: far(s) and stages.covered(s), steps=True),
         Stage("exact-decisions", stages.decide, lambda s: s.placed and stages.small(s)),
         # What loads compiled kernels comes after what often needs none: that takes up to a second.
-        Stage("group-cover", stages.cover, stages.covered, steps=True),
+        Stage("group-cover", refill_groups, stages.covered, steps=True),
         Stage("iterated-local-search", stages.kick, lambda s: s.placed and s.long, steps=True),
     ),
     last=(
