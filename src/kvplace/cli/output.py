@@ -29,7 +29,7 @@ _FORMS = {
     "json": (10e-6, 10e-6),
 }
 """Time to write one model and one GPU of a plan, measured on 200,000 models and 100,000 GPUs."""
-_COPIES = 1.9
+_COPIES = 1.75
 """Factor on the time of a model that may be split or copied, measured on 200,000 of them."""
 _COLUMNS, _READING = 7e-6, {".csv": 20e-6, ".parquet": 20e-6, ".json": 25e-6}
 """Time to read one model from a table into columns, and into an object from files by the ending
