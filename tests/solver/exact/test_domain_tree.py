@@ -10,7 +10,7 @@ from kvplace.core.certificates.certificate import check_certificate
 from kvplace.core.certificates.claim import Choice, Leaf
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
-from kvplace.solver.bounds.case_prices import bound_by_cases
+from kvplace.solver.bounds.option_prices import bound_by_cases
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.exact.close_gap import Effort

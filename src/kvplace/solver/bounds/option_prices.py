@@ -1,7 +1,8 @@
 """Certificates of the configuration program with options: a price for each option of each model.
 
 Under several pressures the certificate states the weightings that take one pressure each, so that
-nothing is relaxed, and before them one that mixes them all, by which a checker cuts its search.
+nothing is relaxed, and before them one that mixes them all, by which a checker cuts its search. The
+proof tree of a search by cases has such prices in its leaves, and a worth per part of a cluster.
 """
 
 import math
@@ -10,13 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from kvplace.core.certificates.certificate import Bound, Certificate
+from kvplace.core.certificates.claim import Choice, Leaf, ProofTree
 from kvplace.core.models.objective import Objective
 from kvplace.core.problem import Problem
-from kvplace.solver.bounds.certify import SCALE, checked
+from kvplace.solver.bounds.certify import SCALE, checked, treed
 from kvplace.solver.bounds.pressures import by_window, whole_weights
 from kvplace.solver.clock import Watch, Within
 from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
-from kvplace.solver.column_generation.set_pricing import CLEARLY
+from kvplace.solver.column_generation.set_pricing import CLEARLY, Tree
 
 SAFE = 1e-12
 """Relative amount by which worths are raised at least, above what prices are accurate to."""
@@ -25,6 +27,8 @@ RAISED = 0.9
 look at fewer sets."""
 CHECKED_PART, LAST_PART = 0.25, 0.5
 """Parts of the time left that the check of a certificate may take, and the last one tried."""
+TREE_SCALE = 10**10
+"""Integer worth of the dearest GPU in a leaf of a proof tree: so short that many leaves are."""
 
 
 def first_checked(
@@ -122,3 +126,37 @@ def weightings(
         mixed = dict.fromkeys(whole)
     alone = [by_window(problem, instance, [int(at == other) for other in every]) for at in every]
     return (*mixed, *alone)
+
+
+def bound_by_cases(
+    problem: Problem, program: OptionSets, target: float, tree: Tree, watch: Watch
+) -> Bound | None:
+    """Return the bound of a search by cases, None where its proof tree does not check in time."""
+    instance = program.instance
+    typed = problem.goal is Objective.PRESSURE
+    weights = weightings(problem, program, target) if typed else ()
+    nodes: list[Choice | Leaf] = []
+    for node in tree:
+        if isinstance(node, Choice):
+            nodes.append(node)
+            continue
+        worths, prices = node.worths, [0] * len(problem.names)
+        scale = TREE_SCALE / max(float(worths.max()), 1e-300) if worths.any() else 1.0
+        for index, price in zip(instance.model_index, (node.prices * scale).tolist(), strict=True):
+            prices[index] = int(price)
+        gpus = [problem.fleet.gpus[instance.gpu_index[g]] for g in node.kinds]
+        bins: dict[tuple[str, int, int], int] = {}
+        for gpu, part, worth in zip(gpus, node.parts, worths.tolist(), strict=True):
+            key = (gpu.type if typed else "", gpu.usable_bytes, part)
+            bins[key] = max(math.ceil(worth * scale * (1 + SAFE)), bins.get(key, 0))
+        ordered = sorted(bins)
+        nodes.append(
+            Leaf(
+                tuple(prices),
+                tuple((memory, bins[type_, memory, part]) for type_, memory, part in ordered),
+                weights,
+                tuple(type_ for type_, *_ in ordered) if typed else (),
+            )
+        )
+        weights = ()
+    return treed(problem, ProofTree(target, tuple(nodes)), watch)

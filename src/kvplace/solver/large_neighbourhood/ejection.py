@@ -20,8 +20,8 @@ from kvplace.solver.instance.options import Chooser
 
 DOMAINS = 48
 """Link domains looked at for one ejection."""
-STIRRED = 0.1
-"""Chance of a few moves at random after an ejection, and of an unlikely option."""
+UNLIKELY = 0.1
+"""Chance that the option of a model is chosen anew."""
 
 
 class Packer:
@@ -85,8 +85,6 @@ class Packer:
             lacking |= self._eject_for(board, j, option, target)
             if _whole(board, j):
                 lacking.discard(j)
-            if self._chance.random() < STIRRED:
-                self._stir(board, target)
         return None, rounds
 
     def _feasible(self, target: float) -> list[list[Option]]:
@@ -145,7 +143,7 @@ class Packer:
     def _option(self, board: Assignment, j: int, feasible: list[Option]) -> Option | None:
         """Return how a model is to be split: as it is, or most often what takes least room."""
         now = board.option[j]
-        if now is not None and self._chance.random() > STIRRED:
+        if now is not None and self._chance.random() > UNLIKELY:
             return now
         if not feasible:
             return None
@@ -244,21 +242,6 @@ class Packer:
             board.apply(back)
         board.apply(undo)
         return None
-
-    def _stir(self, board: Assignment, target: float) -> None:
-        """Move a few models to other seats at random."""
-        for _ in range(5):
-            j = self._chance.randrange(self._instance.n)
-            option, copies = board.option[j], board.where[j]
-            if option is None or not copies:
-                continue
-            out = self._chance.choice(copies)
-            rest = tuple(copy for copy in copies if copy != out)
-            board.apply([(j, option, rest)])
-            lone = len(rest) + 1 == option.copies
-            tight = self._chance.random() < 0.5
-            if not lone or not place_model(board, j, option, target, tight=tight):
-                board.apply([(j, option, copies)])
 
 
 def _whole(board: Assignment, j: int) -> bool:

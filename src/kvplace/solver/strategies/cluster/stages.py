@@ -122,7 +122,7 @@ def cover(search: ClusterState) -> None:
 
 def divide(search: ClusterState) -> None:
     """Narrow the gap from both sides by targets decided by cases over options and link domains."""
-    from kvplace.solver.bounds.case_prices import bound_by_cases  # noqa: PLC0415 - HiGHS: only here
+    from kvplace.solver.bounds.option_prices import bound_by_cases  # noqa: PLC0415 - HiGHS: only here
     from kvplace.solver.exact.close_gap import Effort  # noqa: PLC0415 - HiGHS: only here
     from kvplace.solver.exact.domain_tree import DomainTree, narrow_by_cases  # noqa: PLC0415 - HiGHS: only here
 
