@@ -583,11 +583,12 @@ to two fifths of the domains filled anew by the next dive (the same fillings aga
   55 to 103 models under pressure, 10 s (fc370c5), are proved for 21.4 %, 5.6 for 33.7, 4.2 for
   16.6, 14.1 for 19.7, 1.8 for 2.9; 14 others as before, one 0.11 for 0.09, one
   24.7 or 27.4 for 24.7.
-- Deleted: a dive before a cover by known sets, which kept models to one option each. In its time,
-  openrouter-60 by pressure 0.67 % for 0.07 without (1a6f5a9). Now, of 19 drawn clusters of 11 to
-  101 models and openrouter-60, all by pressure, one is proved in 8.9 s for 7.6, the others are the
-  same (dc7175a5, 4 to 10 s of CPU, one seed). Without all covers by known sets one of seven of 11
-  to 22 models is at 10.5 % for 7.8, and openrouter-60 at 1.6 (63c86eef).
+- The dive before a cover by known sets: without, openrouter-60 by pressure 0.67 % for 0.07 after
+  20 s; with going back, 0.24, 1.3 and 1.2 % for 2.8, 1.2 and 2.7 after 10 s (1a6f5a9). Beside
+  dc7175a5, 10 s of CPU on a busy machine, openrouter-60 on three seeds 2.6, 1.0 and 1.6 % for 1.6
+  to 2.6, 0.07 to 0.8 and 0.07 (one or two runs each), and of 19 drawn clusters of 11 to 101 models
+  one is proved in 8.9 s for 7.6, the others are the same. Without all covers by known sets one of
+  seven of 11 to 22 models is at 10.5 % for 7.8, and openrouter-60 at 1.6 (63c86eef).
 - Deleted: covers searched depth first in Python where up to 300 sets can matter, for which an
   integer program has 50 times as many nodes (8b128c5a, 4 to 6 s of CPU, untimed where full): of 49
   undivided fleets of stress, 20x50 and 20x60, 40 of adrs, two of 50x100, 8 that are tiny or full

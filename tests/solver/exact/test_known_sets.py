@@ -2,13 +2,16 @@
 
 import random
 from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
 
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
 from kvplace.solver.column_generation.option_sets import OptionSets
 from kvplace.solver.construct.target_search import construct
-from kvplace.solver.exact import option_cover
+from kvplace.solver.exact import close_gap, option_cover
 from kvplace.solver.exact.close_gap import Effort, Proof, lower_by_known_sets
 from kvplace.solver.instance.door import load_instance
 from kvplace.solver.instance.options import Chooser
@@ -48,6 +51,48 @@ def test_values_fall_to_no_less_than_what_is_possible_and_bounds_rise_to_no_more
     assert lowered > 2
     assert best > 22
     assert raised > 15
+
+
+def test_a_dive_keeps_models_to_one_option_each(monkeypatch):
+    asked = []
+    covered = close_gap.covered
+
+    def spied(program, target, within, nodes, watch):
+        asked.append((program, within))
+        return covered(program, target, within, nodes, watch)
+
+    monkeypatch.setattr(close_gap, "covered", spied)
+    for instance, start, optimum in starts(10, seed=4):
+        proof = Proof(OptionSets(instance), optimum / 2)
+        lower_by_known_sets(proof, start, 0.0, Effort(), Watch())
+    dived = [(program, within) for program, within in asked if within is not None]
+    assert dived
+    for program, within in dived:
+        assert np.array_equal(np.unique(program.model[within]), np.arange(program.instance.n))
+        assert within.sum() == program.instance.n
+
+
+def test_a_dive_that_went_too_far_goes_back(monkeypatch):
+    """Every first try of several models at once, and every third after, is told impossible."""
+    asked = []
+    decide = OptionSets.decide
+
+    def spied(program, target, watch, *, within, rounds):
+        verdict = decide(program, target, watch, within=within, rounds=rounds)
+        asked.append(within.copy())
+        return replace(verdict, share=2.0) if len(asked) % 3 == 1 else verdict
+
+    found = 0
+    for instance, _, optimum in starts(4, seed=5):
+        program, target = OptionSets(instance), optimum * 1.5
+        program.decide(target, Watch())
+        with monkeypatch.context() as patch:
+            patch.setattr(OptionSets, "decide", spied)
+            asked.clear()
+            placed = close_gap._dived(program, target, Effort(), Watch())
+        assert not any(np.array_equal(*pair) for pair in pairwise(asked[:2]))
+        found += placed is not None
+    assert found
 
 
 def test_shards_beyond_those_of_the_option_chosen_are_left_out():

@@ -131,8 +131,8 @@ class OptionSets:
             if members:
                 self._columns[self._base[kind], members] = None
 
-    def rooms(self, target: float) -> tuple[list[Room], Bools]:
-        """Return what each kind of GPU holds at a target.
+    def rooms(self, target: float, within: Bools | None = None) -> tuple[list[Room], Bools]:
+        """Return what each kind of GPU holds at a target, of all options or some.
 
         Returns
         -------
@@ -155,6 +155,8 @@ class OptionSets:
             capacity = np.array([free] * instance.kv + [1.0] * instance.time + [memory])
             alone = (limits / capacity)[:, :-1].max(axis=1)
             held = self._allowed[:, at] & (least <= memory)
+            if within is not None:
+                held &= within
             seated |= held & (alone <= 1)
             # Of uneven copies the weights alone are sure: one carries an even part or more, which
             # is within every limit somewhere, the others may be where that is not.
@@ -187,6 +189,7 @@ class OptionSets:
         *,
         rounds: int = 2000,
         settle: bool = True,
+        within: Bools | None = None,
         above: float = 1.0,
     ) -> Verdict:
         """Find the share of the fleet that a target needs, or enough to call it impossible.
@@ -201,10 +204,12 @@ class OptionSets:
             Solutions of the restricted program at most.
         settle
             Go on to exact prices; else stop as soon as the target is seen to be possible.
+        within
+            (rows,) the options that models may take; None for all.
         above
             Of an impossible target, share from which it ends.
         """
-        rooms, fits = self.rooms(target)
+        rooms, fits = self.rooms(target, within)
         usable: Bools = np.logical_or.reduce(fits, axis=1)
         starts = self.instance.columns.starts[:-1]
         placeable: Bools = np.asarray(np.logical_or.reduceat(usable, starts))
@@ -284,9 +289,9 @@ class OptionSets:
                 known += [(kind, held[at]) for at in np.flatnonzero(fit).tolist()]
         return [*known, *alone]
 
-    def known(self, target: float) -> tuple[list[Column], Bools]:
-        """Return the columns known that fit at a target, and which options do."""
-        rooms, fits = self.rooms(target)
+    def known(self, target: float, within: Bools | None) -> tuple[list[Column], Bools]:
+        """Return the columns known of some options that fit at a target, and which options do."""
+        rooms, fits = self.rooms(target, within)
         return self._start(rooms, fits), np.asarray(fits.any(axis=1))
 
     def mixes(self, verdict: Verdict) -> Floats | None:

@@ -151,9 +151,10 @@ def _sets(
         found.update(dict.fromkeys(
             (kind, (k, other)) for k, other in np.argwhere(np.triu(both, 1)).tolist()
         ))  # fmt: skip
-    for kind, members in program.known(target)[0]:
-        some = tuple(sorted(number[row] for row in members if row in number))
-        if len(some) == len(members) and split[list(some)].sum() <= 1:
+    known, _ = program.known(target, np.isin(np.arange(len(program.model)), rows))
+    for kind, members in known:
+        some = tuple(sorted(number[row] for row in members))
+        if split[list(some)].sum() <= 1:
             found[kind, some] = None
     # Shards of a copy go on GPUs of one kind: the one with most memory that has room for it.
     most = {

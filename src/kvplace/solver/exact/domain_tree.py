@@ -269,7 +269,7 @@ class _Node:
     ) -> tuple[Assignment | None, bool]:
         """Search the sets known for a cover, then all that can matter; as `decide_cover`."""
         sets, nodes = effort.sets // FEWER, effort.nodes // FEWER
-        found = covered(self.program, self._target, nodes, watch)
+        found = covered(self.program, self._target, None, nodes, watch)
         if found is not None:
             return found, False
         return decide_cover(self.program, verdict, sets, nodes, watch)

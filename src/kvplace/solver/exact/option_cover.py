@@ -132,15 +132,17 @@ def integer_cover(
     return seated(program, _without_surplus(program, found)), False
 
 
-def covered(program: OptionSets, target: float, nodes: int, watch: Watch) -> Assignment | None:
-    """Return an assignment at a target by sets known; None where none was found.
+def covered(
+    program: OptionSets, target: float, within: Bools | None, nodes: int, watch: Watch
+) -> Assignment | None:
+    """Return an assignment at a target by sets known, of some options; None where none was found.
 
     Column generation leaves a few thousand sets behind, of which the program takes fractions. An
     integer program over those alone tells whether whole ones do as well (a restricted master
     heuristic: Joncour et al., Electronic Notes in Discrete Mathematics 36, 2010). A model covered
     more often than it has shards leaves out the rest. What is not found says nothing.
     """
-    known, usable = program.known(target)
+    known, usable = program.known(target, within)
     return integer_cover(program, known, usable, nodes, watch, surplus=True)[0]
 
 

@@ -125,7 +125,7 @@ def coverable(search: ClusterState) -> bool:
     All soft rules are kept.
     """
     near = search.value <= search.low * (1 + search.knobs.covered_most)
-    # Half of a large gap is no target for which a plan is found.
+    # Half of a large gap is no target for which the dive finds a plan.
     reached = near or _few_places(search) or not asking(search)
     return not search.instance.simple and _far(search) and reached
 
