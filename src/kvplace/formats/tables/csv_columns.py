@@ -25,8 +25,8 @@ from kvplace.formats.text.cells import plain_cell
 from kvplace.formats.validation.csv_rows import Header, csv_faults, filled, is_blank, raw_rows
 from kvplace.units import GIB, MAX_BYTES, parse_bytes
 
-_AT_ONCE, _CHARACTERS = 50_000, 3_000_000
-"""Rows whose cells are held as texts at the same time, and characters of as many or more."""
+_AT_ONCE = 50_000
+"""Rows whose cells are held as texts at the same time."""
 _MANY = 10_000
 """Cells from which a library that parses numbers sooner pays for its import."""
 _PLAIN = re.compile(r"[-+.,0-9]*")
@@ -70,20 +70,10 @@ class CSVColumns:
             if name not in self._texts
         }
         self._bad: dict[str, list[int]] = {name: [] for name in self._numbers}
-        text = text.replace("\r\n", "\n")
-        stream = io.StringIO(text, newline="")
-        reader = csv.reader(stream, strict=True)
-        plain = '"' not in text and "\r" not in text  # a row is a line, cut at its commas
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         with csv_faults(reader, report):
             while reader.line_num < line:
                 next(reader)
-            while plain and (lines := stream.read(_CHARACTERS) + stream.readline()):
-                lines = lines.removesuffix("\n") + "\n"  # at the end of the text, too
-                columns = _cut(lines, len(self.names))
-                if columns is None:
-                    self._take([of.split(",") for of in lines[:-1].split("\n")])
-                else:
-                    self._keep(columns, len(columns[0]))
             while chunk := list(islice(reader, _AT_ONCE)):
                 self._take(chunk)
         if not self.rows:
@@ -141,13 +131,8 @@ class CSVColumns:
             if len(cells) != width:
                 self.uneven[self.rows + at] = len(cells)
                 rows[at] = (cells + [""] * width)[:width]
-        if rows:
-            self._keep(list(zip(*rows, strict=True)), len(rows))
-
-    def _keep(self, columns: Sequence[Sequence[str]], rows: int) -> None:
-        """Add columns of so many rows."""
-        first, self.rows = self.rows, self.rows + rows
-        for name, column in zip(self.names, columns, strict=True):
+        first, self.rows = self.rows, self.rows + len(rows)
+        for name, column in zip(self.names, zip(*rows, strict=True), strict=bool(rows)):
             if name in self._texts:
                 texts: list[str | None] = list(map(str.strip, column))
                 if "" in texts or "'" in "".join(column):
@@ -160,16 +145,6 @@ class CSVColumns:
             found, bad = (sizes_of if name.endswith("_gib") else read)(column)
             self._numbers[name].extend(found)
             self._bad[name] += [first + at for at in bad]
-
-
-def _cut(lines: str, width: int) -> list[list[str]] | None:
-    """Return the columns of lines; None where one is blank or of another width."""
-    cells = lines.replace("\n", "\n,").split(",")[:-1]
-    last = "".join(cells[width - 1 :: width])
-    if last.count("\n") * width != len(cells):  # a line ends elsewhere than in the last column
-        return None
-    columns = [*(cells[at::width] for at in range(width - 1)), last.split("\n")[:-1]]
-    return columns if all(map(str.strip, columns[0])) else None
 
 
 def _read(
