@@ -7,22 +7,18 @@ from typing import Any
 
 import yaml
 
+from kvplace.formats.text.yaml_writer import Dumper
+
 _PLAIN = re.compile(r"(?:--)?[A-Za-z/][A-Za-z0-9_./=,-]*", re.ASCII)
 _WORDS = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n"))
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-_Emitter: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # libyaml where it was built in
+class _Dumper(Dumper):
+    """Writes texts so that YAML 1.1 and 1.2 read the same."""
 
 
-class _Dumper(_Emitter):  # type: ignore[misc]  # PyYAML has no types
-    """Writes texts so that YAML 1.1 and 1.2 read the same, and never an alias."""
-
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - of PyYAML
-        return True
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _text(dumper: Dumper, text: str) -> Any:
     """Write a text plain where it is a plain word, as a block where it has lines, else quoted."""
     style: str | None = "'"
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
