@@ -537,6 +537,14 @@ to two fifths of the domains filled anew by the next dive (the same fillings aga
   2.0, 3.3, 1.9 and 2.5. In large clusters, where kernels exchange, too: scale-real-3k and two of
   1,300 and 4,000 models the same without, 1,500 on 800 GPUs 1.1 and 2.0 % (two orders) for 1.8,
   2,500 on 640 0.31 for 0.21, 3,000 on 600 0.04 for 0.02.
+  Beside dc7175a5 (one seed, CPU), moves and swaps in place of them again. Without a limit and with
+  twice the kicks, stress 0.33, 0.83, 0.15 and 0.10 % for 0.13, 0.45, 0.03 and 0.03; with kernels
+  after them, three of these and one more 0.04, 0.23, 0.02 and 0.01 for 0.13, 0.45, 0.03 and 0.01 in
+  1.1 to 1.5 s more, but kernels are compiled once for 24 s. 150 models on 50 GPUs at 3 s 0.40 and
+  0.44 for 0.42 and 0.31, with kernels from 1 s on 0.54 and 0.44. In clusters of 250 to 600 models,
+  where no kernel exchanges, at 6 to 8 s 2.7, 12.9, 3.08, 12.9 and 11.8 for 1.9, 12.5, 3.01, 12.9
+  and 12.2. One of 150, scale-real-3k and 14 smaller ones end at the same values, but for one at
+  0.02 % that is proved with them after 5.9 s.
 - Deleted: annealing, ruin and recreate; other company for a hot model after every fourth kick (of
   42 cases four 0.01 to 0.07 % worse without, eight 0.01 to 0.25 % better); one of two kernels for
   several pressures (of twelve fleets ten the same, two by 0.02 and 0.04 %).
@@ -557,6 +565,8 @@ to two fifths of the domains filled anew by the next dive (the same fillings aga
 - `group-cover`: without, seven of eight cases of 50x150 end 0.03 to 0.27 % higher; a cover by known
   sets does not replace it (0.34 and 0.17 % for 0.16 and 0.09), nor does annealing of pairs of GPUs
   (two cases stay at 0.54 and 0.35 % for 6 s, where it ends at 0.02 and 0.03).
+- Not taken: sets of a group listed by the kernel that prices sets, which has tables of room: 11 ms
+  for each of 200 drawn groups, for 0.9 (dc7175a5).
 - Groups refilled before targets are decided where the value is more than 10 % above the bound, with
   prices as soon as the program sees that the target is possible, in half of the time left; and also
   in clusters most models of which are one shard, where split, copied and pinned ones stay and what
