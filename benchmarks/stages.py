@@ -599,6 +599,14 @@ to two fifths of the domains filled anew by the next dive (the same fillings aga
   to 2.6, 0.07 to 0.8 and 0.07 (one or two runs each), and of 19 drawn clusters of 11 to 101 models
   one is proved in 8.9 s for 7.6, the others are the same. Without all covers by known sets one of
   seven of 11 to 22 models is at 10.5 % for 7.8, and openrouter-60 at 1.6 (63c86eef).
+- Covers by known sets before link domains are filled as well, in a tenth of the time left, where
+  two pressures and up to 2,000 options hold; and targets at six parts of the gap, where each had
+  been nearer to the value than the last: dives meet targets near the bound as often as others
+  (beside dc7175a5, one seed, CPU; HiGHS, which counts wall time, had eight times as long). Drawn
+  clusters of 24 to 60 models at 8 s: 11.2 to 7.7 %, 8.0 to 5.0, nine others within 0.02 % of what
+  they were; openrouter-60 at 10 s 0.25, 0.07 and 0.07 % (three seeds) for 0.25, 0.07 and 0.25. Of
+  12 targets of that one between the bound and 2.7 % above it, 11 are met by the dive, in 0.2 s
+  each. In four windows as well, one ended at 1.2 and 3.0 for 0.3 and 0.6: none is met in that time.
 - Deleted: covers searched depth first in Python where up to 300 sets can matter, for which an
   integer program has 50 times as many nodes (8b128c5a, 4 to 6 s of CPU, untimed where full): of 49
   undivided fleets of stress, 20x50 and 20x60, 40 of adrs, two of 50x100, 8 that are tiny or full

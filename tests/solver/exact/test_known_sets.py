@@ -5,11 +5,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from kvplace.core.models.objective import Objective
 from kvplace.solver.assignment.assignment import Assignment
 from kvplace.solver.clock import Watch
-from kvplace.solver.column_generation.option_sets import OptionSets
+from kvplace.solver.column_generation.option_sets import OptionSets, Verdict
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import close_gap, option_cover
 from kvplace.solver.exact.close_gap import Effort, Proof, lower_by_known_sets
@@ -51,6 +52,28 @@ def test_values_fall_to_no_less_than_what_is_possible_and_bounds_rise_to_no_more
     assert lowered > 2
     assert best > 22
     assert raised > 15
+
+
+def test_lower_targets_are_asked_where_one_is_missed(monkeypatch):
+    """The third target alone is met; then all of them are asked again, below the new value."""
+    instance, start, optimum = next(starts(1, seed=3))
+    low, value, asked = optimum / 2, start.worst(), []
+    better = start.copy()
+    better.worst = lambda: 0.6 * value
+
+    def dived(_program, target, *_):
+        asked.append(target)
+        return better if len(asked) == 3 else None
+
+    monkeypatch.setattr(close_gap, "_dived", dived)
+    monkeypatch.setattr(close_gap, "covered", lambda *_: None)
+    verdict = Verdict(0.0, 0.5, np.zeros(0), np.zeros(0), exact=True)
+    monkeypatch.setattr(OptionSets, "decide", lambda *_, **__: verdict)
+    found = lower_by_known_sets(Proof(OptionSets(instance), low), start, 0.0, Effort(), Watch())
+    assert found is better
+    parts = [(at, value) for at in close_gap.PARTS[:3]]
+    parts += [(at, 0.6 * value) for at in close_gap.PARTS]
+    assert asked == pytest.approx([of - (of - low) * at for at, of in parts])
 
 
 def test_a_dive_keeps_models_to_one_option_each(monkeypatch):

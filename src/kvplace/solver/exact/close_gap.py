@@ -34,8 +34,10 @@ KEPT = 0.5
 """Part of the models with several options, by number, that each program keeps to one."""
 DIVES = 24
 """Programs asked in a dive at most: one of 60 models that never goes back takes 6."""
-LEAST_PART = 0.02
-"""Part of the gap by which a target is below the value, under which none is asked any more."""
+PARTS = (0.5, 0.95, 0.7, 0.85, 0.25, 0.1)
+"""Parts of the gap by which targets of covers by known sets are below the value, in the order in
+which they are asked, from the first again after one that is met: a dive meets targets far down as
+often as others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,7 @@ def pack_exactly(proof: Proof, effort: Effort, watch: Watch) -> Assignment | Non
 def lower_by_known_sets(
     proof: Proof, state: Assignment, gap: float, effort: Effort, watch: Watch
 ) -> Assignment:
-    """Lower the value target by target, nearer to it after each that is not met.
+    """Lower the value target by target, another one after each that is not met.
 
     Before all sets that are known, those of options to which a dive leads are tried, in which
     models keep to one option each, some at a time.
@@ -220,12 +222,12 @@ def lower_by_known_sets(
         The best one.
     """
     program, nodes = proof.program, effort.nodes // FEWER
-    value, part = state.worst(), 0.5
+    value, parts = state.worst(), list(PARTS)
     for _ in range(effort.targets):
         near = value <= proof.value * (1 + max(gap, 2 * STEP))
-        if near or part < LEAST_PART or watch.stop:
+        if near or not parts or watch.stop:
             break
-        target = proof.value + (value - proof.value) * (1 - part)
+        target = value - (value - proof.value) * parts.pop(0)
         verdict = program.decide(target, watch, rounds=effort.rounds)
         if verdict.impossible:
             proof.raise_to(verdict)
@@ -235,10 +237,8 @@ def lower_by_known_sets(
         if found is None and not watch.stop:
             found = covered(program, target, None, nodes, watch)
         if found is not None and found.worst() < value:
-            state, value = found, found.worst()
+            state, value, parts = found, found.worst(), list(PARTS)
             watch.tell("search", value, proof.value)
-        else:
-            part /= 2
     return state
 
 

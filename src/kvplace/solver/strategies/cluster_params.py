@@ -106,8 +106,8 @@ class ClusterParams(ProofParams):
         Passes without and with a time or step limit.
     quick_options, quick_density
         Under several pressures, up to so many options of all models, and so many models per GPU,
-        the configuration program with options is asked; of more than two pressures, up to so many
-        fewer options.
+        the configuration program with options is asked, and covers by known sets are sought before
+        link domains are filled; of more than two pressures, up to so many fewer options.
     tightened_options, tightened_part, aimed
         Under one pressure, or where link domains are filled, up to so many options of all models
         the configuration program with options is asked: under one it raises the bound where KV must

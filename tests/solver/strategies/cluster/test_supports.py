@@ -245,6 +245,14 @@ def test_covers_are_sought_only_near_the_bound_where_domains_are_filled():
     assert supports.coverable(search_of(pressures=True, covered_most=0.01, **few))
 
 
+def test_covers_are_sought_before_domains_are_filled_where_options_are_few():
+    knobs = {"pressures": True, "refilled": 0, "divided": 0, "covered_most": math.inf}
+    assert supports.soon_covered(search_of(limit=60.0, **knobs))
+    assert not supports.soon_covered(search_of(**knobs))
+    assert not supports.soon_covered(search_of(limit=60.0, **{**knobs, "quick_options": 1}))
+    assert not supports.soon_covered(search_of(limit=60.0, **{**knobs, "refilled": 1_000_000}))
+
+
 def test_more_models_are_few_where_kv_must_be_left_on_gpus_of_several_sizes():
     search = search_of(4, many=3, least_kv=2**30)
     assert not supports.few(search)

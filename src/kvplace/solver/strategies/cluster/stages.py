@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from kvplace.solver.column_generation.set_pricing import Tree
     from kvplace.solver.large_neighbourhood.refill import Refiller
 
-BOUND_BEFORE, COVER_BEFORE = 0.1, 0.17
-"""Parts of the time left that size classes may take before link domains are filled, once more, and
-that covers by known sets may take before cases, again where that lowers the value."""
+BOUND_BEFORE, COVER_SOON, COVER_BEFORE = 0.1, 0.1, 0.17
+"""Parts of the time left that size classes may take before link domains are filled, once more, that
+covers by known sets may take before those, and before cases, again where that lowers the value."""
 FILLED_BEFORE = 0.15
 """Part of the time left in which link domains are filled before that program is asked."""
 FIRST_TARGET = 0.25
@@ -100,24 +100,34 @@ def decide(search: ClusterState) -> None:
     decided(search, effort_of(search), closing=left and not any(search.best.flaws))
 
 
+def cover_soon(search: ClusterState) -> None:
+    """Lower the value by known sets in a small part of the time, before link domains are filled."""
+    _cover(search, COVER_SOON)
+
+
 def cover(search: ClusterState) -> None:
     """Lower the value by an integer program over the sets that the configuration program knows."""
-    from kvplace.solver.exact.close_gap import lower_by_known_sets  # noqa: PLC0415 - HiGHS: only here
-
-    knobs, proof, effort = search.knobs, search.deciding, effort_of(search)
     before = dividable(search)
     while not search.watch.stop:
-        best = search.best
-        with search.watch.part(COVER_BEFORE if before else knobs.covered_part):
-            gap = max(search.gap, knobs.covered_gap)
-            found = lower_by_known_sets(proof, best, gap, effort, search.watch)
-        lower = found.worth() < best.worth()
-        if lower:
-            search.board = found
+        lower = _cover(search, COVER_BEFORE if before else search.knobs.covered_part)
         if not (before and lower):
             break
     if dividable(search) or not quick(search):  # before exact decisions, which go on
         search.adopt()
+
+
+def _cover(search: ClusterState, part: float) -> bool:
+    """Lower the value by known sets in a part of the time left, and return whether it is lower."""
+    from kvplace.solver.exact.close_gap import lower_by_known_sets  # noqa: PLC0415 - HiGHS: only here
+
+    best, effort = search.best, effort_of(search)
+    gap = max(search.gap, search.knobs.covered_gap)
+    with search.watch.part(part):
+        found = lower_by_known_sets(search.deciding, best, gap, effort, search.watch)
+    lower = found.worth() < best.worth()
+    if lower:
+        search.board = found
+    return lower
 
 
 def divide(search: ClusterState) -> None:

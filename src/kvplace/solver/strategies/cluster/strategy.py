@@ -35,6 +35,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("exact-decisions", stages.decide, supports.decided_at_once),
         Stage("configuration-bound", stages.ask_classes, supports.classed),
         Stage("configuration-bound", stages.ask_sets, supports.asking),
+        Stage("set-program", stages.cover_soon, supports.soon_covered),
     ),
     rounds=(
         Stage("group-cover", refill_groups, supports.regroupable, steps=True),

@@ -130,6 +130,13 @@ def coverable(search: ClusterState) -> bool:
     return not search.instance.simple and _far(search) and reached
 
 
+def soon_covered(search: ClusterState) -> bool:
+    """Whether sets cover models soon, for the time before link domains are filled: few options."""
+    instance, timed = search.instance, search.watch.limit < math.inf
+    few = len(instance.size) * instance.pressures <= 2 * search.knobs.quick_options
+    return few and timed and asking(search) and coverable(search)
+
+
 def _far(search: ClusterState) -> bool:
     """Whether it is, and all soft rules are kept."""
     far = search.value > search.low * (1 + search.knobs.covered_gap)
