@@ -154,7 +154,7 @@ def test_a_table_of_models_takes_its_gpus_from_the_types_on_offer(capsys):
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["--target", "x<=1"], "kvplace: --target: 'x' is no objective"),
+        (["--target", "x<=1"], "kvplace: --target: there is no objective 'x'; known: requests,"),
         (["--target", "0.8", "--gpu-types", "8xH900"], "kvplace: --gpu-types: gpus[0]: 'H900' is"),
         (["--target", "0.8", "--growth", "1,x"], "is no list of factors"),
         (["--target", "0.8", "--prices", "/no/such"], "kvplace: /no/such: there is no such file"),

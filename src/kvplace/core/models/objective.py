@@ -1,6 +1,6 @@
-"""What a load is: the three definitions of the demand that presses on a GPU's KV pool.
+"""What a load is: the definitions of the demand that presses on a GPU's KV pool.
 
-KVPR = load / memory left for KV. The algebra is the same for all three; they differ in what
+KVPR = load / memory left for KV. The algebra is the same for all; they differ in what
 one model adds to the numerator and so in the unit of the ratio.
 """
 
