@@ -76,6 +76,7 @@ def test_version(capsys):
         (["backtest", "x", "--trace", "y", "--window", "7d"], "no such option '--window'"),
         (["backtest", "x", "--trace", "y", "--quantile", "1"], "no such option '--quantile'"),
         (["watch", "x", "--once", "--current", "y", "--quantile", "1"], "option '--quantile'"),
+        (["watch", "x", "--once", "--current", "y", "--latency-quantile", "1"], "no such option"),
         (["bench", "adsr"], "'adsr' is neither a family nor a fleet file; did you mean 'adrs'?"),
         (["bench", "fleet"], "'fleet' is neither a family (adrs"),
         (["bench", "adrs", "\x1b[31mx"], "\\x1b[31mx"),

@@ -94,6 +94,15 @@ _LOG: tuple[Callable[..., Any], ...] = (
         help="leave out rows without a usable value, and say so.",
     ),
 )
+_LATENCY = click.option(
+    "--latency-quantile",
+    type=QUANTILE,
+    metavar="SHARE",
+    default="90%",
+    show_default=True,
+    cls=PrometheusOption,
+    help="quantile of the observed latencies.",
+)
 _PROMETHEUS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--window",
@@ -110,15 +119,6 @@ _PROMETHEUS: tuple[Callable[..., Any], ...] = (
         metavar="MATCHER",
         cls=PrometheusOption,
         help="a label matcher, such as 'namespace=\"prod\"'; may be given again.",
-    ),
-    click.option(
-        "--latency-quantile",
-        type=QUANTILE,
-        metavar="SHARE",
-        default="90%",
-        show_default=True,
-        cls=PrometheusOption,
-        help="quantile of the observed latencies.",
     ),
     click.option("--user", metavar="NAME", cls=PrometheusOption, help="basic authentication."),
     click.option(
@@ -183,8 +183,8 @@ log_options = _with((_ALIAS, _STEP, *_LOG))
 """Adds the options that say how a log is read, window by window."""
 series_options = _with((_ALIAS, _STEP, *_LOG, *_PROMETHEUS))
 """Adds those of a log and of Prometheus."""
-demand_options = _with((_ALIAS, _QUANTILE, _STEP, *_LOG, *_PROMETHEUS))
-"""Adds these, and which rate of all windows a plan is made for."""
+demand_options = _with((_ALIAS, _QUANTILE, _STEP, *_LOG, _LATENCY, *_PROMETHEUS))
+"""Adds these, which rate of all windows a plan is made for, and which of the latencies."""
 
 
 def read_trace_options(path: str, options: Mapping[str, Any]) -> "DemandSeries":
@@ -211,7 +211,11 @@ def read_prometheus_options(
 ) -> "DemandSeries":
     """Read Prometheus as the options say."""
     _refuse_options(LogOption, "Prometheus")
-    from kvplace.demand.prometheus.prometheus import DEFAULT_STEP_SECONDS, read_prometheus
+    from kvplace.demand.prometheus.prometheus import (
+        DEFAULT_LATENCY_QUANTILE,
+        DEFAULT_STEP_SECONDS,
+        read_prometheus,
+    )
 
     return read_prometheus(
         url,
@@ -220,7 +224,7 @@ def read_prometheus_options(
         step_seconds=options["step"] or DEFAULT_STEP_SECONDS,
         matchers=options["match"],
         models=models,
-        latency_quantile=options["latency_quantile"],
+        latency_quantile=options.get("latency_quantile", DEFAULT_LATENCY_QUANTILE),
         access=access_of(options),
     )
 

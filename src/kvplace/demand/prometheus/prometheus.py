@@ -13,6 +13,7 @@ from kvplace.demand.series import Array, DemandSeries, Latency
 from kvplace.errors import Fault, InputError
 
 DEFAULT_STEP_SECONDS = 300.0
+DEFAULT_LATENCY_QUANTILE = 0.9
 _MATCHER = re.compile(r'[a-zA-Z_]\w*\s*(=|!=|=~|!~)\s*"(?:[^"\\]|\\.)*"')
 
 
@@ -24,7 +25,7 @@ def read_prometheus(
     step_seconds: float = DEFAULT_STEP_SECONDS,
     matchers: Sequence[str] = (),
     models: Sequence[str] = (),
-    latency_quantile: float = 0.9,
+    latency_quantile: float = DEFAULT_LATENCY_QUANTILE,
     access: Access | None = None,
 ) -> DemandSeries:
     """Read what was asked of every model over a window of time.
