@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from kvplace.replan.proposal import Engines
 
 _INFEASIBLE, _NOT_FOUND = 3, 4
-_PROPOSED = 6
+_PROPOSED = 8
 """How many times as long as to write a plan it takes to name all engines, to share out KV memory
-and to write a proposal, measured on 20,000 models."""
+and to write a proposal, measured on 20,000 and 200,000 models: 6 and 8."""
 RUNTIMES = ("compose", "kubernetes", "kvcached", "aibrix", "ray-serve", "llama-swap", "shell")
 """As in kvplace.replan.schedule.steps, which costs more to import than --help is worth."""
 
