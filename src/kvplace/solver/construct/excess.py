@@ -36,6 +36,8 @@ MOVED = 3
 BESIDE = 0.05
 """Part of a GPU by which a model may be too large for what split ones leave: shards are exchanged
 for that."""
+FEW = 100
+"""GPUs up to which all that is too much there is placed anew once shards were shared out."""
 STARTS, SHAKEN = 24, 0.7
 """Orders in which models are packed by default, and the least factor on a size that sorts them."""
 
@@ -112,26 +114,26 @@ def stuck(board: Assignment, target: float, *, shared: bool) -> set[int]:
     """Return models without a place, and those that no exchange of shards brings to a target.
 
     They are too large for their GPU, or much too large for what split ones leave of it; or split
-    ones that larger ones leave no room for. Once shards were shared out, those are stuck, too, that
-    larger ones leave so little room that nothing else would fit.
+    ones that larger ones leave no room for. Once shards were shared out, all that is too much is,
+    where few GPUs hold too much.
     """
     found = {j for j, option in enumerate(board.option) if option is None}
     alone, over = room_alone(board.instance.columns), _over(rooms(board, target))
-    least = min((o.taken(target) for o in board.option if o is not None), default=0.0)
-    for g in np.flatnonzero(over > WHOLE).tolist():
+    hot = np.flatnonzero(over > WHOLE).tolist()
+    for g in hot:
         first = second = whole = float(alone[g])
         split = 0
         held = [(board.chosen(j), j) for j in board.members[g]]
         for option, j in sorted(held, key=lambda h: (h[0].degree == 1, -h[0].taken(target), h[1])):
             loaded, kept = option.taken(target), option.size + option.keep
-            left, beyond = min(first, second), max(loaded - first, kept - second)
+            beyond = max(loaded - first, kept - second)
             split += option.degree > 1
             if beyond <= 0:
                 first, second = first - loaded, second - kept
             elif (
                 option.degree > 1
                 or max(loaded, kept) > whole
-                or (shared and (left < least or len(board.instance.options[j]) > 1))
+                or (shared and len(hot) <= FEW)
                 or (split and beyond > BESIDE * whole)
             ):
                 found.add(j)

@@ -77,7 +77,7 @@ class PlaceFiller:
                 self._sets.append(room)
         self._gpu_of = [-1] * len(self._sets)
 
-    def run(self, target: float, watch: Watch, near: float = math.inf) -> None:
+    def run(self, target: float, watch: Watch) -> None:
         """Place all models, those of which rules speak first; what finds no place goes last.
 
         What levels made of sizes is evened out by exchanges before.
@@ -88,8 +88,6 @@ class PlaceFiller:
             In load per byte.
         watch
             Ends it early.
-        near
-            Part above the target up to which what GPUs hold too much is exchanged away.
         """
         board, free = self._board, []
         chosen = self._part.chosen
@@ -108,10 +106,12 @@ class PlaceFiller:
                 return
             if not place_model(board, j, option, target, tight=True):
                 crowd(board, j, target)
-        for above in (above for above in ABOVE if above <= near):
+        for above in ABOVE if self._sharing is None else ABOVE[:1]:
             excess = lower_excess(board, target * (1 + above), watch, self._sharing)
             if excess <= 0 or watch.stop:
                 break
+        if self._sharing is not None:
+            return  # the little that is too much is placed anew at higher targets
         left = [(j, option) for j, option, _ in chosen if not board.where[j]]
         for j, option in left + self._overfull():
             if watch.stop:

@@ -38,9 +38,6 @@ AGAIN_AT = (
     (0.002, 256), (0.003, 512), (0.004, 512),
 )  # fmt: skip
 """Parts above the first target at which it is rounded and filled then, and on what grid."""
-BESIDE = 1e-2
-"""Part above the target up to which what GPUs hold too much is exchanged away, where models were
-packed on the largest ones before."""
 FILLS = 2
 """Times that all is placed at most."""
 ROUNDS = 200
@@ -153,7 +150,7 @@ class Configurer:
         best: Assignment | None = None
         fills = 0
         most = AGAIN_KEPT if self._instance.columns.keeps else AGAIN
-        mid = self._instance.n * self._instance.g <= most
+        mid = self._sharing is None and self._instance.n * self._instance.g <= most
         for above, levels in AGAIN_AT if mid else AGAIN_AT[:1]:
             target = found[2] * (1 + above)
             done = watch.stop or fills == FILLS
@@ -186,7 +183,7 @@ class Configurer:
         rooms = self._room(board, part, grid, target)
         found = round_off(LevelProgram(), part.need(target, grid, rooms), _counted(rooms), watch)
         filler = PlaceFiller(board, part, found, rooms, self._order, grid, self._sharing)
-        filler.run(target, watch, math.inf if self._packed is None else BESIDE)
+        filler.run(target, watch)
         watch.tell("configure", board.worst() if board.valid else None)
         return board
 

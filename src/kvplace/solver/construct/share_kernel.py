@@ -27,6 +27,9 @@ CALM = 4
 """Exchanges of others for each of a GPU that holds too much."""
 GATHERED = 1e-4
 """What the square of the room left of a GPU, in parts of its memory, counts to a byte too much."""
+KEPT = 2.0
+"""What a byte too much of the KV that must be left counts to one of the load: it stays so at any
+target, where the load takes less at a higher one."""
 HEAVIER, HEAVIEST = 1.3, 1e9
 """Factor by which what a GPU holds too much counts for more each time, up to the second."""
 MENDED = 0.999
@@ -98,8 +101,8 @@ def share_some(shared: Shared, steps: int, chance: Bits) -> int:
 
 @kernel
 def excess_of(shared: Shared, g: int) -> float:
-    """Return the bytes that a GPU holds too much, with all of what is too large for it alone."""
-    return float(shared.beyond[g] + max(-shared.room[0, g], -shared.room[1, g], 0.0))
+    """Return what a GPU holds too much, with all of what is too large for it alone."""
+    return float(shared.beyond[g] + max(-shared.room[0, g], -KEPT * shared.room[1, g], 0.0))
 
 
 @kernel
@@ -107,7 +110,7 @@ def _cost(weight: float, alone: float, first: float, second: float, beyond: floa
     """Return what counts of a GPU with such room left in either way."""
     left = min(first, second)
     if left < 0:
-        return weight * (beyond - left)
+        return weight * (beyond - min(first, KEPT * second))
     return weight * beyond - GATHERED * left * left / alone
 
 

@@ -9,13 +9,13 @@ from kvplace.solver.chance import seeded
 from kvplace.solver.clock import Watch
 from kvplace.solver.construct.excess import rooms
 from kvplace.solver.construct.rematch import WHOLE, room_alone
-from kvplace.solver.construct.share_kernel import Shared, share_some
+from kvplace.solver.construct.share_kernel import KEPT, Shared, share_some
 
 COMPILED = (share_some,)
 """What is called."""
 STEPS = 256
 """Exchanges between two looks at the clock, and at what GPUs hold too much."""
-IDLE, LESS = 6, 0.02
+IDLE, LESS = 4, 0.02
 """Such times in a row, after which it ends where the excess is not less by that part."""
 SPARE = 8
 """Shards that a GPU may hold beside those that the fullest one has."""
@@ -48,7 +48,7 @@ def share_out(
     chance, idle, least, before = seeded(seed), 0, np.inf, np.inf
     best = shared.held.copy(), shared.many.copy()
     while True:
-        over = shared.beyond + np.maximum(-shared.room.min(axis=0), 0.0)
+        over = shared.beyond + np.maximum(-(shared.room.T * (1.0, KEPT)).min(axis=1), 0.0)
         excess = float(over[over > WHOLE].sum())
         if excess < least:
             least, best = excess, (shared.held.copy(), shared.many.copy())

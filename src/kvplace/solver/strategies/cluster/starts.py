@@ -139,7 +139,7 @@ def _completed(search: ClusterState, board: Assignment, target: float) -> Assign
     It goes from far above the target downwards, so that what is valid is found soon.
     """
     lacking, knobs = sum(not copies for copies in board.where), search.knobs
-    sharing = _sharing(search) if lacking else None
+    sharing = None if board.valid else _sharing(search)
     for aim in (target * (1 + above) for above in knobs.completed[::-1] if sharing):
         with search.watch.part(RELIEVED_EACH):
             board = relieved(board, aim, search.watch, sharing) or board
