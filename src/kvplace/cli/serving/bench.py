@@ -50,6 +50,7 @@ STAGES = (
     "enumeration",
     "exact-decisions",
     "exact-packing",
+    "gpu-filling",
     "group-cover",
     "iterated-local-search",
     "leximax",

@@ -31,6 +31,7 @@ from kvplace.solver.column_generation import knapsack_kernel
 from kvplace.solver.column_generation.compiled_knapsack import CompiledKnapsack
 from kvplace.solver.construct import share_out
 from kvplace.solver.construct.compiled_starts import bisect_first_fit, most_room_first
+from kvplace.solver.construct.fill_by_pairs import fill_by_pairs
 from kvplace.solver.construct.target_search import construct
 from kvplace.solver.exact import set_cover_kernel
 from kvplace.solver.improve import iterated_pairs, parallel_pairs
@@ -126,13 +127,12 @@ def _search_a_little(first: str) -> None:
         n, ones = len(models), array("i", [1] * len(models))
         loads = array("d", [1.0, 2.0] * n)
         sizes, memory = array("q", [10 * GIB] * n), array("q", [80 * GIB] * 2)
-        _exchange_pairs(
-            Instance(
-                range(n + 1), ones, ones, sizes, array("q", [0] * n), loads, memory,
-                array("q", range(n)), array("q", range(2)), kv_windows=(0, 1),
-            ),
-            watch,
+        several = Instance(
+            range(n + 1), ones, ones, sizes, array("q", [0] * n), loads, memory,
+            array("q", range(n)), array("q", range(2)), kv_windows=(0, 1),
         )  # fmt: skip
+        _exchange_pairs(several, watch)
+        fill_by_pairs(several.columns, 1.0, 0, np.zeros(1, np.int64))
 
     def share() -> None:
         share_out.share_out(board, board.worst() / 2, watch, 0)

@@ -129,6 +129,13 @@ class LargeParams:
     packed, packings
         Effort of packing memory that is nearly full, in multiples of the default, before it is
         asked whether there is a way; and times that it is gone on with without a time limit.
+    filled_gpus, filled_density, filled_above
+        GPUs, models per GPU, and distance of the value from the bound, from which GPUs that are
+        alike are filled one after the other under several pressures.
+    filled_gap
+        Part of that distance at which the next target is.
+    filled_part, last_part
+        Part of the time left that it may take; and of the GPUs that may exceed a target then.
     kicks, rounds
         Kicks without a gain that end the first round of them, doubled every round, and rounds.
     few_kicks, turns
@@ -162,6 +169,12 @@ class LargeParams:
     certificates: int = knob(3, "certificates")
     packed: float = knob(0.3, "multiple of the effort")
     packings: int = knob(8, "times")
+    filled_gpus: int = knob(400, "GPUs", "measured: 200 GPUs end 4.7 % above the bound, for 4.4")
+    filled_density: float = knob(3.5, "models per GPU")
+    filled_above: float = knob(0.01, "part of the bound")
+    filled_gap: float = knob(0.88, "part of the gap")
+    filled_part: float = knob(0.9, "part of the time left")
+    last_part: float = knob(0.15, "part of the GPUs")
     kicks: int = knob(2_000, "kicks")
     few_kicks: int = knob(64, "kicks", "measured: 6 of 6 fleets nearer than with kicks alone")
     turns: int = knob(10_000, "rounds")

@@ -3,10 +3,14 @@
 import itertools
 import math
 
+import numpy as np
+
 from kvplace.core.result import OPTIMAL_GAP, Stop
-from kvplace.solver.assignment.packed import Packing, pack_rows
+from kvplace.solver.assignment.packed import Items, Packing, pack_items, pack_rows
+from kvplace.solver.clock import Within
 from kvplace.solver.construct.compiled_starts import bisect_first_fit, most_room_first
-from kvplace.solver.improve.parallel_pairs import GAIN
+from kvplace.solver.improve.parallel_pairs import GAIN, Improver
+from kvplace.solver.kernels import halting
 from kvplace.solver.strategies.assigned import ready
 from kvplace.solver.strategies.large.search import LargeState
 
@@ -15,6 +19,10 @@ FIRST = 0.125
 LEAST_KICKS, LOOKED = 8, 25_600
 """Kicks under several pressures without a gain that end a round of them, at least; and GPUs that so
 many look at."""
+FILLED = (0.3, *[1.0] * 9)
+"""Part of the time left that filling may take at one target after the other."""
+WIDER, LASTING = (2, 4), 5.0
+"""Times as many GPUs as are left that exchange at the end of filling, and effort without a gain."""
 LONGER = 3
 """Rounds, at most, in which exchanges under several pressures go on twice as long as before."""
 
@@ -84,6 +92,57 @@ def relieve(search: LargeState) -> None:
     effort = usual if search.limitless else math.inf
     search.improver.relieve(search.low * (1 + search.settings.gap), effort, patience * usual)
     search.improved()
+
+
+def fill(search: LargeState) -> None:
+    """Fill GPUs one after the other below a target, and let those exchange that come last."""
+    from kvplace.solver.construct.fill_by_pairs import COMPILED as FILL  # noqa: PLC0415 - rarely
+    from kvplace.solver.large_neighbourhood.warm import kernels_ready  # noqa: PLC0415 - rarely
+
+    assert search.packing is not None
+    if not kernels_ready(FILL):
+        return
+    best = search.packing
+    with search.watch.part(search.knobs.filled_part):
+        for part in FILLED:
+            value = float(best.pressure().max())
+            target = search.low + search.knobs.filled_gap * (value - search.low)
+            found = None if search.watch.stop else _filled(search, target, part)
+            if found is None or found.pressure().max() >= value:
+                break
+            best = found
+    if best is not search.packing:
+        search.take(best)
+
+
+def _filled(search: LargeState, target: float, part: float) -> Packing | None:
+    """Return what is filled below a target, or a little above; None where too much is left over."""
+    from kvplace.solver.construct.fill_by_pairs import fill_by_pairs  # noqa: PLC0415 - rarely
+
+    columns, watch = search.columns, search.watch
+    with halting(part * watch.left) as halted:
+        gpu_of = fill_by_pairs(columns, target, search.seed, halted)
+    over, done = np.flatnonzero(gpu_of < 0), int(gpu_of.max()) + 1
+    largest = over[np.argsort(-columns.loads[over, 0].max(axis=1), kind="stable")]
+    gpu_of[largest] = columns.g - 1 - np.arange(len(over)) % max(columns.g - done, 1)
+    packing = pack_rows(columns, gpu_of)
+    above = packing.pressure() > target
+    last = columns.g - int(above.argmax()) if above.any() else 0
+    if last > search.knobs.last_part * columns.g:
+        return None
+    for wide in WIDER if last else ():
+        first = max(columns.g - wide * last, 0)
+        rest = np.flatnonzero(gpu_of >= first)
+        items = Items(columns.size[rest], columns.keep[rest], columns.loads[rest], columns.kv)
+        packing = pack_items(
+            items, columns.memory[first:], columns.type_of[first:], gpu_of[rest] - first
+        )
+        improver = Improver(packing, search.low, search.seed, search.crew, Within(watch))
+        improver.relieve(target, math.inf, LASTING * search.effort)
+        gpu_of[rest] = first + packing.gpu_of(len(rest))
+        if packing.pressure().max() <= target:
+            break
+    return pack_rows(columns, gpu_of)
 
 
 def kick(search: LargeState) -> None:
@@ -168,6 +227,14 @@ def kicked(search: LargeState) -> bool:
 def alternating(search: LargeState) -> bool:
     """Whether kicks and exchanges take turns: under several pressures either ends soon alone."""
     return kicked(search) and search.instance.pressures > 1
+
+
+def fillable(search: LargeState) -> bool:
+    """Whether GPUs that are alike, and hold some models each, are far above the bound."""
+    columns, knobs = search.columns, search.knobs
+    many = columns.g >= knobs.filled_gpus and columns.n >= knobs.filled_density * columns.g
+    far = search.value > search.low * (1 + knobs.filled_above)
+    return alternating(search) and len(columns.kinds) == 1 and many and far
 
 
 def placed(search: LargeState) -> bool:

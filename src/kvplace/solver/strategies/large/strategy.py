@@ -23,6 +23,7 @@ STRATEGY: Strategy[LargeState] = Strategy(
         Stage("pair-exchanges", stages.pair, stages.placed, closed=True, steps=True),
         Stage("configuration-bound", stages.price_classes, stages.wasteful, closed=True),
         Stage("parallel-exchanges", stages.relieve, stages.placed, closed=True, steps=True),
+        Stage("gpu-filling", stages.fill, stages.fillable, closed=True),
         Stage("configuration-bound", stages.price_sets, stages.uneven),
     ),
     rounds=(
