@@ -772,9 +772,9 @@ out. Single runs, not followed further.
   0.65, 4.8 GiB are left after 1.3 s without room in fewer places, 0.1 after 3 s with it. So 0.1 %
   of the GPUs are spared for rounding, for 0.3 %, one filling of each start is enough, and of two
   starts the second is made where the first is above the target that its program met. 60 s of CPU on
-  a busy machine: alibaba-2023-51 6.3 % for 19.9, alibaba-2023-41 3.4 for 12.6, alibaba-2026-0 1.36
-  after 48 s (2.1 idle before), alibaba-2023-7 2.2 for 8.9, and one not seen before (seed 86) 1.2
-  for 13.2. Lost: with 30 s, where nothing is packed first, alibaba-2023-51 ends at 17.7 for 10.9.
+  a busy machine: alibaba-2023-51 6.5 % for 19.9, alibaba-2023-41 3.6 for 12.6, alibaba-2026-0 1.7
+  (2.1 idle before), alibaba-2023-7 2.2 for 8.9, and one not seen before (seed 86) 0.6 for 13.2.
+  Lost: with 30 s, where nothing is packed first, alibaba-2023-51 ends at 17.7 for 10.9.
   A byte too much of the KV that must be left counts twice, as no higher target mends it.
 - What finds no place in such a start goes where it displaces what many GPUs hold, and room is made
   by steps of the target that double, before bisection: one hot model on the largest GPUs had left 3
