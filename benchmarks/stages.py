@@ -603,7 +603,7 @@ out. Single runs, not followed further.
   in clusters most models of which are one shard, where split, copied and pinned ones stay and what
   breaks a rule is taken back (beside dc7175a5, planted fleets full to 99 to 99.9 %, fresh seeds,
   8 s of CPU, percent above the bound). 200 models on 60 GPUs 34 for 323 and 16 for 38, one 13 as
-  before; 500 on 150 29 for 57 and 36 for 771; 120 on 40 15 for 22, 12 for 13, 16 for 16. Clusters
+  before; 500 on 150 29 for 57 and 30 for 771; 120 on 40 15 for 22, 12 for 13, 16 for 16. Clusters
   with split models: 12 for 27, 34 for 249, 27 for 104, 24 as before; with rules, four as before.
   Exact prices had taken 7 of 10 s there.
 - Deleted: targets below the first plan of a full fleet, tried GPU by GPU. Without them 8 s end at
