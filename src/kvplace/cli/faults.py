@@ -5,6 +5,7 @@ import re
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterable
 
 import click
 
@@ -39,6 +40,12 @@ def say(line: str) -> None:
         sys.stderr.flush()
     except OSError:
         pass  # nobody reads stderr; the exit code still tells
+
+
+def say_as_notes(notes: Iterable[str]) -> None:
+    """Write notes to stderr, each on a line of its own."""
+    for note in notes:
+        say(f"kvplace: note: {note}")
 
 
 def _terminal_width() -> int:

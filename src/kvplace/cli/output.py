@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kvplace.cli.began import Command
-from kvplace.cli.faults import say
+from kvplace.cli.faults import say, say_as_notes
 from kvplace.cli.options import AS_MARKDOWN
 
 if TYPE_CHECKING:
@@ -188,8 +188,7 @@ def print_result(
         from kvplace.forecast.forecast import forecast
 
         expected = forecast(result, watch=telling(quiet=quiet))
-        for note in () if quiet else expected.notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(() if quiet else expected.notes)
     tabled = form == "table" and output is None and not as_markdown()
     if expected is not None and not tabled and not quiet:
         say(forecast_sentence(expected))

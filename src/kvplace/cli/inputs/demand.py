@@ -67,7 +67,7 @@ def command(
     NVIDIA Dynamo and LiteLLM. Rates are a quantile of the rates in
     windows; models that peak in the same windows are named.
     """
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say_as_notes
     from kvplace.cli.output import emit, emit_rows
     from kvplace.demand.summary import summarise
     from kvplace.report.tables.scores import rows_csv, rows_json
@@ -93,8 +93,7 @@ def command(
     else:
         emit(rows_json(_document(summary)), output, data=True)
     if not quiet:
-        for note in summary.notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(summary.notes)
     return 0
 
 
@@ -103,7 +102,7 @@ def _print_windows(
     quiet: bool,
 ) -> int:  # fmt: skip
     """Print the demand of a few windows."""
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say_as_notes
     from kvplace.cli.output import emit, look
     from kvplace.report.tables.demand_windows import windows_csv, windows_json, windows_table
 
@@ -113,8 +112,7 @@ def _print_windows(
     else:
         emit((windows_json if form == "json" else windows_csv)(found), output, data=True)
     if not quiet:
-        for note in series.notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(series.notes)
     return 0
 
 

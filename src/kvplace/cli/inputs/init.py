@@ -138,7 +138,7 @@ def command(
     caches from their files or the catalogue; their rates and tokens from a log or Prometheus.
     What cannot be known is an error that says which option gives it.
     """
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say, say_as_notes
     from kvplace.cli.output import emit
     from kvplace.scaffold.init import init
     from kvplace.scaffold.models import Wishes
@@ -181,8 +181,7 @@ def command(
     for line in _unread(draft.unread, draft.reserved):
         say(line)
     if not quiet:
-        for note in draft.notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(draft.notes)
         if output is not None:
             say(f"{output} is written; next: kvplace plan {output}")
         if output is not None and current is not None:

@@ -119,7 +119,7 @@ def command(
     order. It has a dry run, stops at the first failure and goes on where it stopped; kvplace itself
     changes nothing.
     """
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say, say_as_notes
     from kvplace.export.export import export
 
     dialled = _addresses(addresses)
@@ -154,8 +154,7 @@ def command(
             say(f"not of this export: {path}")
         if strange[_MOST_NAMED:]:
             say(f"and {len(strange) - _MOST_NAMED:,} more that are not of this export")
-        for note in found.notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(found.notes)
     return 0
 
 

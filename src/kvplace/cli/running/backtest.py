@@ -144,7 +144,7 @@ def command(
     computed from the demand of the window itself. Models of the trace are those of the fleet file
     by name, or by --alias.
     """
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say_as_notes
     from kvplace.cli.output import emit, emit_rows
     from kvplace.cli.running.current import read_current
     from kvplace.formats.read import read
@@ -165,8 +165,7 @@ def command(
         problem, demands, plans, start=start, simulated_seconds=simulated, workers=workers
     )
     if not quiet:
-        for note in notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(notes)
     if plot is not None:
         from kvplace.report.plots.churn import draw_churn
 

@@ -76,7 +76,7 @@ def command(
     verify --observed. What does not answer or is not understood is named; if nothing answers, the
     exit code is 4.
     """
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say_as_notes
     from kvplace.cli.output import emit, emit_rows
     from kvplace.formats.observation import write_observation
     from kvplace.formats.proposal import PROPOSAL_SCHEMA, read_proposal
@@ -108,8 +108,7 @@ def command(
         shown = [{key: clean(value) or "?" for key, value in row.items()} for row in rows]
         emit_rows(shown, output)
     if not quiet:
-        for note in notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(notes)
     return 0 if rows or not notes else 4
 
 

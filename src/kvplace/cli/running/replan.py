@@ -1,6 +1,7 @@
 """``kvplace replan``: from what runs to what should run, within a budget and in a safe order."""
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -233,7 +234,7 @@ def command(
     with --frontier it is the frontier. Exits with 3 where no placement within the budget can be
     valid, with 4 where none was found.
     """
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say, say_as_notes
     from kvplace.cli.output import writing_seconds
     from kvplace.cli.run import watched
     from kvplace.cli.running.budget import parse_budget, with_stays
@@ -281,10 +282,7 @@ def command(
             )
             lost |= homeless
     if not quiet:
-        for note in running.notes:
-            say(f"kvplace: note: {note}")
-        for note in stays:
-            say(f"kvplace: note: {note}")
+        say_as_notes((*running.notes, *stays))
         for name, why in lost.items():
             say(f"kvplace: {name!r} is not restored: {why}")
     if plot is not None:
@@ -326,10 +324,8 @@ def _engines(plan: "Plan | None", found: "Replan") -> "Engines":
     before = None
     if plan is not None and plan.placement.replicas:
         same = plan.problem_digest == found.problem.digest
-        try:
+        with suppress(InputError):
             before = unchecked(plan, found.problem if same else problem_of(plan))
-        except InputError:
-            before = None
     return engines_of(found, before)
 
 

@@ -76,7 +76,7 @@ def command(
     """
     from datetime import UTC, datetime
 
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say, say_as_notes
     from kvplace.cli.output import emit
     from kvplace.cli.running.current import current_of, read_current
     from kvplace.core.evaluation.evaluate import evaluate
@@ -106,8 +106,7 @@ def command(
         elif not quiet:
             say(f"kvplace: not all steps are done: {record} is not written")
     if not quiet:
-        for note in running.notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(running.notes)
     if form == "table":
         emit(_table(stated, found, measured), output, data=False)
     else:

@@ -97,7 +97,7 @@ def command(
     The demand is that of the last window of a trace or of Prometheus, or the fleet file's own.
     Nothing is changed. Exits with 1 where a re-plan is advised, with 0 where not.
     """
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say_as_notes
     from kvplace.cli.output import emit
     from kvplace.cli.run import watched
     from kvplace.cli.running.backtest import demands_of
@@ -139,8 +139,7 @@ def command(
     if history is not None:
         _write_history(history, decision.history)
     if not quiet:
-        for note in (*notes, *running.notes):
-            say(f"kvplace: note: {note}")
+        say_as_notes((*notes, *running.notes))
     if form == "json":
         document = {
             "replan": decision.act,

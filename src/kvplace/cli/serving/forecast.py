@@ -47,7 +47,7 @@ def command(
     It is an expectation and proves nothing; `kvplace simulate` plays the same plan request by
     request.
     """
-    from kvplace.cli.faults import say
+    from kvplace.cli.faults import say, say_as_notes
     from kvplace.cli.output import emit, look, telling
     from kvplace.cli.plans import load as load_plan
     from kvplace.cli.serving.engines import engine_rules
@@ -69,6 +69,5 @@ def command(
         emit(forecast_json(found) if form == "json" else forecast_csv(found), output, data=True)
     if not quiet and (form != "table" or output is not None):
         say(forecast_sentence(found))
-        for note in found.notes:
-            say(f"kvplace: note: {note}")
+        say_as_notes(found.notes)
     return 0

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _BEST = 6
 """Targets per model that are looked at, in case rules refuse the first."""
-_FEW_SETS = 400
-"""Sets of GPUs up to which all are tried for a copy that is split."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,7 @@ STRATEGY: Strategy[ClusterState] = Strategy(
         Stage("configurations", starts.configure, supports.configurable, closed=True),
         Stage("start", starts.start, closed=True),
         Stage("ejection", starts.make_room, supports.roomy, steps=True),
-        Stage(
-            "parallel-exchanges",
-            starts.descend,
-            lambda s: s.large and supports.begun(s),
-            closed=True,
-        ),
+        Stage("parallel-exchanges", starts.descend, supports.begun_large, closed=True),
         Stage("parallel-exchanges", starts.exchange, supports.exchanged, steps=True),
         Stage("pair-exchanges", starts.descend, supports.begun, closed=True),
         Stage("ejection", starts.mend, lambda s: supports.few(s) and not s.placed and not s.tiny),
