@@ -82,6 +82,7 @@ def test_the_version_is_the_distribution_s():
         (lambda p, _: kvplace.solve(p, time_limit=-1), "a time limit must be at least 0"),
         (lambda p, _: kvplace.solve(p, time_limit=math.nan), "a time limit must be at least 0"),
         (lambda *_: kvplace.Replica("a", -1, ("n/0",)), "copy -1 of 'a': copies are numbered from"),
+        (lambda *_: kvplace.Replica("a", 2**63, ("n/0",)), "from 0, and below 1,000,000"),
         (lambda p, _: kvplace.solve(p, gap=math.nan), "gap must be at least 0, not nan"),
         (lambda p, _: kvplace.solve(p, seed=-1), "seed must be at least 0, not -1"),
         (lambda p, _: kvplace.solve(p, iterations=-1), "iterations must be at least 0, not -1"),

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any, overload
 
 from kvplace.core.columns import column_of
+from kvplace.core.names import MAX_COUNT
 from kvplace.errors import InputError
 from kvplace.field_types import hold_types
 
@@ -26,14 +27,14 @@ class Replica:
     model
         Name of the model.
     index
-        Number of the copy, from 0.
+        Number of the copy, from 0, below `MAX_COUNT`.
     gpus
         Ids of the GPUs that hold its shards, in rank order.
 
     Raises
     ------
     InputError
-        The number is negative.
+        The number is negative, or larger than there can be copies.
     """
 
     model: str
@@ -43,8 +44,11 @@ class Replica:
     def __post_init__(self) -> None:
         if type(self.gpus) is not tuple or type(self.index) is not int:  # there may be a million
             hold_types(self)
-        if self.index < 0:
-            raise InputError(f"copy {self.index} of {self.model!r}: copies are numbered from 0")
+        if not 0 <= self.index < MAX_COUNT:
+            raise InputError(
+                f"copy {self.index} of {self.model!r}: copies are numbered from 0, and below "
+                f"{MAX_COUNT:,}"
+            )
 
 
 _ORDER = attrgetter("model", "index", "gpus")

@@ -16,6 +16,7 @@ from kvplace.formats.diagnostics import Path, Report
 from kvplace.formats.plan.schema import PlanModelPart, ReplicaPart, parse_plan, replicas_of
 from kvplace.formats.plan.stated import Plan
 from kvplace.formats.validation.fields import (
+    CopyNumber,
     Integer,
     LabelOrNone,
     Moment,
@@ -40,7 +41,7 @@ class MovePart(Part):
 
     change: Annotated[str, *word("move", "start", "stop")]
     model: Name
-    replica: Integer
+    replica: CopyNumber
     source: tuple[Name, ...] = Field(alias="from")
     target: tuple[Name, ...] = Field(alias="to")
     loaded_bytes: Integer

@@ -27,6 +27,7 @@ from kvplace.formats.plan.stated import (
 from kvplace.formats.text.document import mapping_of
 from kvplace.formats.validation.fields import (
     AnyInteger,
+    CopyNumber,
     Integer,
     Name,
     Number,
@@ -80,7 +81,7 @@ class ReplicaPart(Part):
     core = Replica
 
     model: Name
-    index: Integer = Field(alias="replica")
+    index: CopyNumber = Field(alias="replica")
     gpus: Annotated[tuple[Name, ...], AfterValidator(_some)] = Field(
         json_schema_extra={"minItems": 1}
     )

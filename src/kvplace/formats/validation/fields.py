@@ -78,6 +78,9 @@ _DEGREE = {"type": "integer", "minimum": 1, "maximum": of.MAX_DEGREE}
 
 Integer = Annotated[int, *kind(of.integer, **_NATURAL)]
 AnyInteger = Annotated[int, *kind(partial(of.integer, least=-(2**63)), type="integer")]
+CopyNumber = Annotated[
+    int, *kind(partial(of.integer, most=MAX_COUNT - 1), **_NATURAL, maximum=MAX_COUNT - 1)
+]
 Price = Annotated[
     int | tuple[int, ...], *kind(of.price, anyOf=[_NATURAL, {"type": "array", "items": _NATURAL}])
 ]
